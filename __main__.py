@@ -1,0 +1,6 @@
+"""`python -m perframe`."""
+
+from perframe.cli import main
+
+if __name__ == "__main__":
+    main()

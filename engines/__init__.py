@@ -1,0 +1,1 @@
+"""ONNX -> something that runs: one file per runtime, a registry, and the artifact with its sidecar."""

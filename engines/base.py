@@ -1,0 +1,200 @@
+"""The border between perframe and a runtime: what a backend takes, what it makes, what an engine can do.
+
+A backend is one file that imports one vendor's library, lazily, and translates its exceptions. Everything above
+this border sees only these types. Changing a protocol here breaks third parties' backends: pause first.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from perframe.arrays import Array
+from perframe.engines.clock import Clock
+from perframe.export.onnx_model import OnnxModel, TensorInfo
+
+
+@dataclass(frozen=True)
+class BuildSpec:
+    """How an engine shall be built.
+
+    Attributes:
+        input_shapes: Full shape of every input at batch 1, by name (at the
+            batch the model is fixed at, if it is); what per-layer cost is counted at.
+        device: `cpu` or `cuda:N`.
+        provider: For runtimes with several executors (ONNX Runtime): `cpu`, `cuda` or `tensorrt`; `None` takes
+            the one that fits the device.
+        threads: Threads one operator may use on the CPU; `None` leaves it to the runtime.
+    """
+
+    input_shapes: Mapping[str, tuple[int, ...]]
+    device: str = "cpu"
+    provider: str | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """The network an engine was built from, as it stands in results.
+
+    Attributes:
+        name: What to call it: the recognised configuration, or the file's name without its ending.
+        family: `mobilenet_v1`, `resnext50` or `other`.
+        variant: `E2GC`, `FgGC` or `other`; E2GC is named where both hold.
+        group_size: The constant group size G, if there is one.
+        groups: The constant number of groups g, if there is one.
+        precision: Data type of most weights: `fp32`, `fp16`, `bf16`, `int8`, ...
+        input_shape: Shape of the first input without the batch dimension.
+        sha256: Of the ONNX file, external data included.
+        params: Weights of convolutions and fully connected layers.
+        macs: Multiply-accumulates of one frame.
+        activations: Input and output elements of the layers that have MACs, one frame.
+    """
+
+    name: str
+    family: str
+    variant: str
+    group_size: int | None
+    groups: int | None
+    precision: str
+    input_shape: tuple[int, ...]
+    sha256: str
+    params: int | None
+    macs: int | None
+    activations: int | None
+
+
+@dataclass(frozen=True)
+class EngineLayer:
+    """One step an engine executes, led back to the network it came from.
+
+    Attributes:
+        name: The runtime's own name for the step; unique in the engine.
+        op: The runtime's operator.
+        module: Path of the source module, "" being the network itself; `None` if it could not be found.
+        onnx_nodes: The ONNX nodes fused into it; empty for work the runtime added.
+        overhead: True where the runtime added the step (layout change, copy); `module` is then the one whose
+            output is moved.
+        macs: Multiply-accumulates of one frame; `None` where unknown.
+        params: Weights of convolutions and fully connected layers.
+        input_activations: Input elements of the node with the most MACs, one frame.
+        output_activations: Output elements of the same node, one frame.
+        groups: Number of groups g, of a convolution.
+        group_size: Input channels per group G, of a convolution.
+    """
+
+    name: str
+    op: str
+    module: str | None
+    onnx_nodes: tuple[str, ...]
+    overhead: bool
+    macs: int | None
+    params: int | None
+    input_activations: int | None
+    output_activations: int | None
+    groups: int | None
+    group_size: int | None
+
+
+@dataclass(frozen=True)
+class EngineArtifact:
+    """A built engine on disk: the file, and everything the sidecar beside it says.
+
+    Attributes:
+        path: The engine file; the sidecar is `path` with `.json` appended.
+        backend: Name of the backend that built it and can open it.
+        version: Version of the runtime that built it.
+        device: Device it was built for.
+        provider: The runtime's executor.
+        threads: Threads per operator; `None` = the runtime's choice.
+        sha256: Of the engine file.
+        build_s: Seconds the build took.
+        model: The network inside.
+        inputs: The engine's inputs, batch dimension first.
+        outputs: The engine's outputs.
+        input_shapes: See `BuildSpec`.
+        layers: The steps it executes, in order.
+    """
+
+    path: Path
+    backend: str
+    version: str
+    device: str
+    provider: str
+    threads: int | None
+    sha256: str
+    build_s: float
+    model: ModelInfo
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    input_shapes: Mapping[str, tuple[int, ...]]
+    layers: tuple[EngineLayer, ...]
+
+    @property
+    def sidecar(self) -> Path:
+        """Where everything but the engine itself is written."""
+        return self.path.with_name(self.path.name + ".json")
+
+
+@dataclass(frozen=True)
+class LayerTiming:
+    """How long one step of an engine took, in the profiling pass.
+
+    Attributes:
+        name: `EngineLayer.name`.
+        latencies_s: Seconds of each execution, in order.
+    """
+
+    name: str
+    latencies_s: tuple[float, ...]
+
+
+class Engine(Protocol):
+    """An engine that is open on its device."""
+
+    clock: Clock
+    """The clock its work takes time on."""
+
+    def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run once and return every output by name."""
+        ...
+
+    def bind(self, inputs: Mapping[str, Array]) -> None:
+        """Put `inputs` on the device, for `run` and `layer_timings` to use from now on."""
+        ...
+
+    def run(self, iterations: int) -> None:
+        """Execute `iterations` times on the bound inputs; return after the device has finished."""
+        ...
+
+    def layer_timings(self, iterations: int) -> Sequence[LayerTiming]:
+        """Execute on the bound inputs with the runtime's profiler on. A pass of its own, since it perturbs."""
+        ...
+
+
+class Backend(Protocol):
+    """A runtime that can build and open engines."""
+
+    name: str
+
+    def unavailable(self) -> str | None:
+        """Why it cannot be used here and what would mend it, as two lines; `None` if it can be used."""
+        ...
+
+    def build(self, model: OnnxModel, spec: BuildSpec, out: Path) -> EngineArtifact:
+        """Build an engine into the file `out` and write its sidecar.
+
+        Raises:
+            UnavailableError: The device or the library is not there.
+            BuildError: The runtime refuses the model.
+        """
+        ...
+
+    def open(self, artifact: EngineArtifact) -> AbstractContextManager[Engine]:
+        """Open an engine on its device.
+
+        Raises:
+            UnavailableError: The device or the library is not there, or something else would run the nodes.
+        """
+        ...

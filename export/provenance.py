@@ -1,0 +1,84 @@
+"""From a node of an ONNX graph back to the module of the network it was exported from."""
+
+import re
+from collections.abc import Mapping
+
+import onnx
+
+from perframe.export.constants import constant_roots
+
+MODULE_KEY = "perframe.module"
+"""Key of a node's metadata entry that holds its module path, in models exported by this program."""
+
+_TORCH_SCOPES_KEY = "pkg.torch.onnx.name_scopes"
+
+# A parameter as PyTorch names it, with what folding and quantising append: `f.0.weight`, `f.0.weight_bias`.
+_PARAMETER = re.compile(r"(?P<module>.+)\.(?P<kind>weight|bias)(_\w+)?")
+
+# An entry of the scopes, which are a Python list as text. The text is untrusted, so nothing evaluates it.
+_SCOPE = re.compile(r"'([^']*)'")
+
+
+def node_names(graph: onnx.GraphProto) -> list[str]:
+    """Return one unique key per node, in graph order: its name, or `<op>_<index>` where it has none.
+
+    Where several nodes share a name the first keeps it, and the others get a number behind it.
+    """
+    taken = {node.name for node in graph.node}
+    seen: set[str] = set()
+    keys = []
+    for index, node in enumerate(graph.node):
+        stem = node.name or f"{node.op_type}_{index}"
+        key, number = stem, 1
+        while key in seen or (key != node.name and key in taken):
+            key, number = f"{stem}_{number}", number + 1
+        seen.add(key)
+        keys.append(key)
+    return keys
+
+
+def node_modules(graph: onnx.GraphProto) -> dict[str, str]:
+    """Return the source module path of every node, by its key in `node_names`.
+
+    In this order: what this program's own export wrote down; the path in the node's name (PyTorch's
+    TorchScript exporter); the name of its weight; PyTorch's scope metadata; else the node's own key. The
+    weight goes before the scope because a convolution that a BatchNorm was folded into carries the
+    BatchNorm's scope. The path goes before the weight because the TorchScript exporter shares equal weights.
+    """
+    roots = constant_roots(graph)
+    modules = {}
+    for key, node in zip(node_names(graph), graph.node, strict=True):
+        metadata = {entry.key: entry.value for entry in node.metadata_props}
+        modules[key] = (
+            metadata.get(MODULE_KEY)
+            or _from_path(node.name)
+            or _from_weights(node, roots)
+            or _from_scopes(metadata.get(_TORCH_SCOPES_KEY, ""))
+            or key
+        )
+    return modules
+
+
+def _from_path(name: str) -> str:
+    """`/features/features.1/features.1.0/Conv` -> `features.1.0`; empty for any other kind of name."""
+    if not name.startswith("/"):
+        return ""
+    path: list[str] = []
+    parent = ""
+    for scope in name.split("/")[1:-1]:
+        # Children of a Sequential repeat their parent's name, other modules do not.
+        path.append(scope.removeprefix(f"{parent}."))
+        parent = scope
+    return ".".join(path)
+
+
+def _from_weights(node: onnx.NodeProto, roots: Mapping[str, str]) -> str:
+    matches = [match for name in node.input if (match := _PARAMETER.fullmatch(roots.get(name, "")))]
+    matches.sort(key=lambda match: match["kind"] != "weight")
+    return matches[0]["module"] if matches else ""
+
+
+def _from_scopes(text: str) -> str:
+    """`['', 'f', 'f.2', 'relu']` -> `f.2`: the last entry names the operation, the ones before it modules."""
+    scopes: list[str] = _SCOPE.findall(text)
+    return next((scope for scope in reversed(scopes[:-1]) if scope), "")

@@ -1,0 +1,1 @@
+"""Engine -> profile: the measurement plan, the one loop, sensors, estimators, and the versioned result."""

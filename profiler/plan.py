@@ -1,0 +1,48 @@
+"""What will be measured, for how long: settled before the first inference, and kept in the result."""
+
+from dataclasses import dataclass
+
+from perframe.errors import UsageError
+
+
+@dataclass(frozen=True)
+class MeasurementPlan:
+    """One measurement.
+
+    Attributes:
+        batches: Batch sizes, in the order they are measured.
+        windows: Measured windows per batch size; each is one observation of every mean.
+        window_s: Least length of a window.
+        window_iterations: Least number of inferences in a window.
+        warm_up_s: Longest warm-up; it ends sooner once the latency is steady.
+        layer_s: About how long the per-layer pass runs; 0 leaves it out.
+        idle_s: How long the device is watched at rest, before and after each batch size.
+        seed: Of the random inputs.
+    """
+
+    batches: tuple[int, ...] = (1,)
+    windows: int = 10
+    window_s: float = 0.5
+    window_iterations: int = 2
+    warm_up_s: float = 10.0
+    layer_s: float = 1.0
+    idle_s: float = 0.5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse a plan that cannot give a result.
+
+        Raises:
+            UsageError: A batch size is below 1 or given twice, or a length is out of range.
+        """
+        for batch in self.batches:
+            if batch < 1:
+                raise UsageError(f"Batch size {batch}: expected at least 1.", "Give -b 1 or more.")
+        if not self.batches or len(set(self.batches)) != len(self.batches):
+            raise UsageError(
+                f"Batch sizes {list(self.batches)}: expected each once.", "Give -b once per size."
+            )
+        if self.windows < 2:
+            raise UsageError(f"{self.windows} windows: an interval needs at least 2.", "Give --windows 10.")
+        if not 0 < self.window_s <= 3600 or not 0 <= self.warm_up_s <= 3600:
+            raise UsageError("Windows and warm-up take between 0 and 3600 seconds.", "Give --window-s 0.5.")

@@ -1,0 +1,260 @@
+"""The versioned result. What is written today is readable by every later version.
+
+History of `perframe.profile`:
+
+1: first version.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from perframe.engines.base import ModelInfo
+from perframe.errors import InputError
+from perframe.files import readable_file, write_text
+from perframe.profiler.plan import MeasurementPlan
+from perframe.profiler.stats import Estimate
+from perframe.typed_json import from_json
+
+SCHEMA = "perframe.profile/1"
+
+EnergyKind = Literal["measured", "modelled", "absent"]
+Severity = Literal["info", "warning", "invalid"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """One measured stretch of many inferences.
+
+    Attributes:
+        start_s: Since the first window began.
+        duration_s: From the first inference's start to the last one's end.
+        frames: Inferences times batch size.
+        energy_j: Gross joules of the window; `None` if unknown.
+        cpu_s: CPU seconds this process spent in it.
+        p50_s: Median seconds per inference in it.
+        p90_s: 90th percentile.
+        p99_s: 99th percentile.
+    """
+
+    start_s: float
+    duration_s: float
+    frames: int
+    energy_j: float | None
+    cpu_s: float
+    p50_s: float
+    p90_s: float
+    p99_s: float
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """How the warm-up before the windows went; `steady` tells whether the latency settled in time."""
+
+    duration_s: float
+    iterations: int
+    steady: bool
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Seconds per inference of one batch.
+
+    Attributes:
+        p50_s: Median over all inferences in all windows.
+        p90_s: 90th percentile.
+        p99_s: 99th percentile.
+        mean: Mean with its interval; every window is one observation.
+        frames_per_s: Frames of all windows over their time.
+        samples: Inferences behind the percentiles.
+    """
+
+    p50_s: float
+    p90_s: float
+    p99_s: float
+    mean: Estimate
+    frames_per_s: float
+    samples: int
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Joules per frame.
+
+    Attributes:
+        kind: `measured`; `modelled` (no sensor was read: never comparable with measured); or `absent`.
+        sensor: Name of the sensor; `None` if absent.
+        domain: What the watts include: `gpu`, `module`, `board` or `package`.
+        epf_j: Energy per frame, gross.
+        epf_above_idle_j: The same less what the device draws at rest.
+        power_w: Mean power in the windows.
+        idle_w: Mean power at rest, before and after.
+        absolute_uncertainty: Relative error the sensor's gain may have; `None` if unknown.
+        details: What else there is to know about the sensor.
+        windows: The raw windows.
+    """
+
+    kind: EnergyKind
+    sensor: str | None
+    domain: str | None
+    epf_j: Estimate | None
+    epf_above_idle_j: Estimate | None
+    power_w: Estimate | None
+    idle_w: float | None
+    absolute_uncertainty: float | None
+    details: Mapping[str, str | float]
+    windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True)
+class LayerResult:
+    """One step of the engine: where the time of an inference goes.
+
+    Attributes:
+        name: The runtime's name of the step.
+        module: Path of the source module; `None` if it could not be found.
+        op: The runtime's operator.
+        onnx_nodes: The ONNX nodes fused into it.
+        overhead: True for work the runtime added (layout changes, copies).
+        latency_s: Median seconds per inference, from the profiling pass.
+        share: Of the sum over all steps.
+        macs: Multiply-accumulates per frame.
+        params: Convolution and fully connected weights.
+        activations: Input and output elements per frame.
+        intensity: MACs / (parameters + activations).
+        groups: Number of groups g, of a convolution.
+        group_size: Input channels per group G, of a convolution.
+        energy_j: Joules per frame.
+        energy_method: How `energy_j` came about: `attributed` = its time share of the energy above idle.
+    """
+
+    name: str
+    module: str | None
+    op: str
+    onnx_nodes: tuple[str, ...]
+    overhead: bool
+    latency_s: float
+    share: float
+    macs: int | None
+    params: int | None
+    activations: int | None
+    intensity: float | None
+    groups: int | None
+    group_size: int | None
+    energy_j: float | None
+    energy_method: str | None
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Something to know before believing a figure: what it is, how bad, and what to do about it."""
+
+    code: str
+    severity: Severity
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """Everything measured at one batch size.
+
+    Attributes:
+        batch: Frames per inference.
+        inputs_sha256: Of the input values.
+        warm_up: Before the windows.
+        latency: Whole network.
+        energy: Whole network.
+        layers: Per step, in execution order.
+        layers_sum_s: Sum of the steps' latencies; `None` without a per-layer pass.
+        layers_gap_s: Median latency of the whole network less that sum: what happens between the steps, and
+            what the profiling pass itself costs (negative).
+        attributed_share: Share of the steps' time that has a source module.
+        quality: What to know before believing the figures.
+    """
+
+    batch: int
+    inputs_sha256: str
+    warm_up: WarmUp
+    latency: Latency
+    energy: Energy
+    layers: tuple[LayerResult, ...]
+    layers_sum_s: float | None
+    layers_gap_s: float | None
+    attributed_share: float | None
+    quality: tuple[Quality, ...]
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """The engine that was measured, see `perframe.engines.base.EngineArtifact`."""
+
+    backend: str
+    version: str
+    device: str
+    provider: str
+    threads: int | None
+    artifact_sha256: str
+    build_s: float
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One measurement of one engine on one device.
+
+    Attributes:
+        created: UTC, ISO 8601.
+        perframe: Version that wrote it.
+        complete: False if the run ended before all planned batch sizes were measured.
+        model: The network.
+        engine: The engine.
+        environment: The machine and the software, for people.
+        regime: `inference`, or `training` (forward and backward).
+        identity: What must agree before two results may be compared.
+        plan: What was to be measured.
+        batches: What was measured.
+    """
+
+    created: str
+    perframe: str
+    complete: bool
+    model: ModelInfo
+    engine: EngineInfo
+    environment: Mapping[str, str | float | None]
+    regime: Literal["inference", "training"]
+    identity: Mapping[str, str | float | None]
+    plan: MeasurementPlan
+    batches: tuple[BatchResult, ...]
+
+
+def profile_to_json(profile: Profile) -> str:
+    """Return the profile as a JSON document."""
+    return json.dumps({"schema": SCHEMA, **dataclasses.asdict(profile)}, indent=1, allow_nan=False)
+
+
+def write_profile(profile: Profile, path: Path) -> None:
+    """Write the profile to `path`, whole or not at all."""
+    write_text(path, profile_to_json(profile) + "\n")
+
+
+def read_profile(path: Path) -> Profile:
+    """Read a profile of any version up to this program's.
+
+    Raises:
+        InputError: The file is missing, not JSON, not a profile, from a newer version, or a field is wrong.
+    """
+    readable_file(path, "profile")
+    try:
+        document: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not a JSON document: {error}.", "Was the file cut off?") from error
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if schema != SCHEMA:
+        raise InputError(
+            f"{path}: expected a profile of schema {SCHEMA!r}, found {schema!r}.",
+            "A newer perframe may have written it: upgrade, or profile again.",
+        )
+    return from_json(Profile, document, str(path))

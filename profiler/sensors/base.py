@@ -1,0 +1,120 @@
+"""The sensor seam: what reads watts or joules, and what those figures include.
+
+A sensor is one file. It translates its vendor's or the system's failures, states what it covers, and leaves
+averaging and judging to others.
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from perframe.engines.clock import Clock
+
+Domain = Literal["gpu", "module", "board", "package"]
+"""What the figures include: the GPU card, a compute module, the whole board, or the CPU packages."""
+
+Kind = Literal["measured", "modelled"]
+"""Modelled figures are computed from something else, and never comparable with measured ones."""
+
+
+@dataclass(frozen=True)
+class PowerSample:
+    """Power at a time; `t_s` is on the clock the sensor was opened with."""
+
+    t_s: float
+    power_w: float
+
+
+@dataclass(frozen=True)
+class EnergySample:
+    """A hardware counter at a time; only differences between samples of one reader mean anything."""
+
+    t_s: float
+    energy_j: float
+
+
+class Reader(Protocol):
+    """An opened sensor."""
+
+    def read(self) -> PowerSample | EnergySample:
+        """Read the sensor now; one reader always gives samples of one type.
+
+        Raises:
+            MeasurementError: The sensor gives nothing that can be believed.
+        """
+        ...
+
+
+class Sensor(Protocol):
+    """Something that can be opened for reading. Making one touches no device."""
+
+    @property
+    def name(self) -> str:
+        """The name it is chosen by."""
+        ...
+
+    @property
+    def domain(self) -> Domain:
+        """What its figures include."""
+        ...
+
+    @property
+    def kind(self) -> Kind:
+        """Whether it measures."""
+        ...
+
+    @property
+    def poll_interval_s(self) -> float | None:
+        """How often to read; None for a counter, which is read exactly twice per window."""
+        ...
+
+    @property
+    def max_window_s(self) -> float | None:
+        """The longest time between two reads that it can bridge; None for any."""
+        ...
+
+    @property
+    def details(self) -> Mapping[str, str | float]:
+        """What must stand in the result for its figures to be understood and compared."""
+        ...
+
+    def unavailable(self) -> str | None:
+        """Why it cannot be opened here and what would mend that, or None."""
+        ...
+
+    def open(self, clock: Clock) -> AbstractContextManager[Reader]:
+        """Open it for reading against a clock.
+
+        Raises:
+            UnavailableError: It cannot be opened here.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class SensorRequest:
+    """What a sensor may need to know to be made.
+
+    Attributes:
+        argument: What stands behind the colon in `--sensor NAME:ARGUMENT`, or empty.
+        watts_per_core: Watts that a busy CPU core is stated to draw.
+        device: The device the engine runs on, such as "cpu" or "cuda:0".
+    """
+
+    argument: str
+    watts_per_core: float
+    device: str
+
+
+class SensorFactory(Protocol):
+    """How a class of sensors plugs in: what `perframe.sensors` entry points refer to."""
+
+    def from_request(self, request: SensorRequest) -> Sensor:
+        """Make the sensor.
+
+        Raises:
+            UsageError: The request does not fit this sensor.
+            InputError: The argument names a file that is not usable.
+        """
+        ...

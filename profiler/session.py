@@ -1,0 +1,131 @@
+"""One measurement from an artifact to a profile: the device held, every batch size measured, each kept at once."""
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+
+import perframe
+from perframe.engines.base import Engine, EngineArtifact
+from perframe.engines.inputs import inputs_sha256, seeded_inputs
+from perframe.engines.registry import backend_named
+from perframe.export.onnx_model import resolve_input_shapes
+from perframe.profiler.energy import Meter, open_meter
+from perframe.profiler.environment import cpu_model, environment
+from perframe.profiler.lock import device_lock
+from perframe.profiler.loop import Progress, measure
+from perframe.profiler.plan import MeasurementPlan
+from perframe.profiler.result import BatchResult, EngineInfo, Profile
+from perframe.profiler.sensors.base import Sensor
+from perframe.profiler.summary import summarise
+
+
+def profile(
+    artifact: EngineArtifact,
+    plan: MeasurementPlan,
+    sensor: Sensor | None,
+    *,
+    keep: Callable[[Profile], None],
+    progress: Progress,
+    wait_s: float = 0.0,
+) -> Profile:
+    """Measure an engine at every batch size of the plan.
+
+    Args:
+        artifact: The engine.
+        plan: What to measure.
+        sensor: Where joules come from; `None` for latency only.
+        keep: Called with the profile so far after every batch size, so that nothing finished is lost to
+            whatever ends the run.
+        progress: Told what is going on.
+        wait_s: How long to wait while another process measures on the device.
+
+    Raises:
+        UsageError: A batch size does not fit the model.
+        UnavailableError: Device, library or sensor is not there, or the device is being measured.
+        MeasurementError: The measurement cannot be believed.
+    """
+    overrides = {name: shape[1:] for name, shape in artifact.input_shapes.items()}
+    shapes = {batch: resolve_input_shapes(artifact, batch, overrides) for batch in plan.batches}
+    backend = backend_named(artifact.backend)
+    done: list[BatchResult] = []
+
+    def so_far() -> Profile:
+        return _profile(artifact, plan, sensor, tuple(done), machine)
+
+    with device_lock(artifact.device, wait_s):
+        machine = environment()
+        with backend.open(artifact) as engine, open_meter(sensor, engine.clock) as meter:
+            for batch in plan.batches:
+
+                def told(what: str, fraction: float, batch: int = batch) -> None:
+                    progress(f"batch {batch}: {what}", (len(done) + fraction * 0.9) / len(plan.batches))
+
+                done.append(_batch(engine, meter, artifact, plan, sensor, batch, shapes[batch], told))
+                keep(so_far())
+    return so_far()
+
+
+def _batch(
+    engine: Engine,
+    meter: Meter,
+    artifact: EngineArtifact,
+    plan: MeasurementPlan,
+    sensor: Sensor | None,
+    batch: int,
+    shapes: dict[str, tuple[int, ...]],
+    progress: Progress,
+) -> BatchResult:
+    inputs = seeded_inputs(artifact.inputs, shapes, plan.seed)
+    engine.bind(inputs)
+    # A model of energy has no device that could be watched at rest.
+    idle = sensor is not None and sensor.kind == "measured"
+    measured = measure(engine, meter, plan, batch, idle=idle, progress=progress)
+    return summarise(
+        measured, batch=batch, inputs_sha256=inputs_sha256(inputs), sensor=sensor, layers=artifact.layers
+    )
+
+
+def _profile(
+    artifact: EngineArtifact,
+    plan: MeasurementPlan,
+    sensor: Sensor | None,
+    batches: tuple[BatchResult, ...],
+    machine: dict[str, str | float | None],
+) -> Profile:
+    engine = EngineInfo(
+        backend=artifact.backend,
+        version=artifact.version,
+        device=artifact.device,
+        provider=artifact.provider,
+        threads=artifact.threads,
+        artifact_sha256=artifact.sha256,
+        build_s=artifact.build_s,
+    )
+    identity: dict[str, str | float | None] = {
+        "device": artifact.device,
+        "device_name": cpu_model() if artifact.device == "cpu" else artifact.device,
+        "cpus": machine["cpus"],
+        "cpu_governor": machine["cpu_governor"],
+        "backend": artifact.backend,
+        "backend_version": artifact.version,
+        "provider": artifact.provider,
+        "threads": artifact.threads,
+        "precision": artifact.model.precision,
+        "input_shape": "x".join(map(str, artifact.model.input_shape)),
+        "seed": plan.seed,
+        "regime": "inference",
+        "sensor": sensor.name if sensor else None,
+        "energy_kind": sensor.kind if sensor else "absent",
+        **{f"sensor_{key}": value for key, value in (sensor.details if sensor else {}).items()},
+    }
+    return Profile(
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        perframe=perframe.__version__,
+        complete=len(batches) == len(plan.batches),
+        model=artifact.model,
+        engine=engine,
+        environment=machine,
+        regime="inference",
+        identity=identity,
+        plan=plan,
+        batches=batches,
+    )

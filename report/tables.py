@@ -1,0 +1,228 @@
+"""Tables for the terminal."""
+
+from collections.abc import Callable, Sequence
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from perframe.engines.base import ModelInfo
+from perframe.engines.convert import Conversion
+from perframe.export.cost import LayerCost
+from perframe.profiler.result import BatchResult, Energy, Profile
+from perframe.profiler.stats import Estimate
+from perframe.profiler.summary import ModuleTotal, by_module
+from perframe.report.units import percent, quantity, shape_text
+
+# Wide enough for every column where there is no terminal to ask (a file, a CI log).
+_PLAIN_WIDTH = 120
+_BAR_CELLS = 10
+
+
+def show(renderable: RenderableType) -> None:
+    """Print to stdout, in colour on a terminal."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_PLAIN_WIDTH)
+    console.print(renderable)
+
+
+def profile_tables(profile: Profile, top: int) -> RenderableType:
+    """Show a profile: what was measured, what a frame costs per batch size, and where that is spent.
+
+    Args:
+        profile: The profile.
+        top: Modules to show per batch size; 0 shows all.
+    """
+    engine = profile.engine
+    threads = "" if engine.threads is None else f", {engine.threads} threads"
+    device = profile.identity.get("device_name") or engine.device
+    parts: list[RenderableType] = [
+        _model_line(profile.model),
+        Text(f"{engine.backend} {engine.version}, {engine.provider} provider, on {device}{threads}"),
+        Text(),
+        _overview(profile.batches),
+    ]
+    for batch in profile.batches:
+        if batch.layers:
+            parts.append(_modules(batch, top))
+    parts += _notes(profile.batches)
+    return Group(*parts)
+
+
+def inspection(
+    model: ModelInfo, costs: Sequence[LayerCost], notes: Sequence[str], *, every: bool
+) -> RenderableType:
+    """Show what a network is and what each layer costs.
+
+    Args:
+        model: The network.
+        costs: Its layers.
+        notes: What was found while reading it.
+        every: Also layers without MACs.
+    """
+    table = _table("Cost per frame, by layer")
+    table.add_column("module", no_wrap=True)
+    table.add_column("op", no_wrap=True)
+    for name in ("output", "g", "G", "MACs", "params", "activations", "intensity"):
+        table.add_column(name, justify="right")
+    for cost in costs:
+        if every or cost.macs:
+            table.add_row(
+                Text(cost.module or cost.name),
+                Text(cost.op),
+                shape_text(cost.output_shape[1:]) if cost.output_shape else "–",
+                _number(cost.groups),
+                _number(cost.group_size),
+                quantity(cost.macs, ""),
+                quantity(cost.params, ""),
+                quantity(cost.activations, ""),
+                "–" if cost.intensity is None else f"{cost.intensity:.1f}",
+            )
+    return Group(_model_line(model), *(Text(note, style="dim") for note in notes), Text(), table)
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=title, title_justify="left", title_style="bold", caption_justify="left", box=box.SIMPLE_HEAD
+    )
+
+
+def conversion(done: Conversion) -> RenderableType:
+    """Show what became of a checkpoint."""
+    lines: list[RenderableType] = [
+        Text(f"{done.model.path}: opset {done.model.opset}, {quantity(done.model.size_bytes, 'B')}"),
+        *(Text(note, style="dim") for note in done.notes),
+    ]
+    if done.parity is None:
+        return Group(*lines, Text("parity not checked", style="yellow"))
+    table = _table(f"Parity with the framework (largest relative error allowed: {done.parity.tolerance:.0e})")
+    for name in ("batch", "max |error|", "relative", "cosine", "top-1 agreement"):
+        table.add_column(name, justify="right")
+    for each in done.parity.differences:
+        table.add_row(
+            str(each.batch),
+            f"{each.max_abs:.2e}",
+            f"{each.max_rel:.2e}",
+            f"{each.cosine:.9f}",
+            percent(each.top1_agreement),
+        )
+    return Group(*lines, table)
+
+
+def _model_line(model: ModelInfo) -> Text:
+    return Text.assemble(
+        (model.name, "bold"),
+        f"   {_variant(model)}{quantity(model.params, '', 4)} parameters, {quantity(model.macs, '', 4)} MACs, ",
+        f"{model.precision}, input {shape_text(model.input_shape)}",
+    )
+
+
+def _variant(model: ModelInfo) -> str:
+    if model.group_size is not None and model.groups is not None:
+        return f"E2GC with G = {model.group_size} and FgGC with g = {model.groups} coincide; "
+    if model.group_size is not None:
+        return f"E2GC, constant group size G = {model.group_size}; "
+    return f"FgGC, constant number of groups g = {model.groups}; " if model.groups is not None else ""
+
+
+def _overview(batches: Sequence[BatchResult]) -> Table:
+    kind = batches[0].energy.kind if batches else "absent"
+    table = _table("What a frame costs")
+    names = ["batch", "p50", "p90", "p99", "mean ± 95 %", "frames/s"]
+    energies: list[Callable[[Energy], str]] = []
+    if kind != "absent":
+        names += [f"EPF ({kind})", f"power ({kind})"]
+        energies = [lambda e: _with_interval(e.epf_j, "J"), lambda e: _with_interval(e.power_w, "W")]
+    if any(batch.energy.epf_above_idle_j for batch in batches):
+        names.append(f"EPF above idle ({kind})")
+        energies.append(lambda e: _with_interval(e.epf_above_idle_j, "J"))
+    for name in names:
+        table.add_column(name, justify="right")
+    for batch in batches:
+        latency = batch.latency
+        cells = [quantity(s, "s") for s in (latency.p50_s, latency.p90_s, latency.p99_s)]
+        cells += [_with_interval(latency.mean, "s"), f"{latency.frames_per_s:.1f}"]
+        table.add_row(str(batch.batch), *cells, *(cell(batch.energy) for cell in energies))
+    return table
+
+
+def _modules(batch: BatchResult, top: int) -> Table:
+    totals = sorted(by_module(batch.layers), key=lambda total: -total.latency_s)
+    shown = totals[:top] if top else totals
+    has_energy = batch.energy.kind != "absent"
+    goes = f"the time and the energy ({batch.energy.kind}) go" if has_energy else "the time goes"
+    table = _table(f"Batch {batch.batch}: where {goes}, by module")
+    if any(total.overhead_s for total in totals):
+        table.caption = (
+            "overhead: part of the time, spent on layout changes and copies that the runtime added"
+        )
+    table.add_column("module", no_wrap=True)
+    for name in ("time", "share"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for name in ("overhead", "MACs", "g", "G", "intensity", *(["mJ/frame"] if has_energy else [])):
+        table.add_column(name, justify="right", no_wrap=True)
+    largest = totals[0].share
+    for total in shown:
+        table.add_row(*_module_cells(total, largest, has_energy))
+    if rest := totals[len(shown) :]:
+        joules = sum(t.energy_j or 0.0 for t in rest)
+        tail = [f"{joules * 1e3:.3g}"] if has_energy else []
+        table.add_row(
+            Text(f"{len(rest)} more", style="dim"),
+            quantity(sum(t.latency_s for t in rest), "s"),
+            percent(sum(t.share for t in rest)),
+            "",
+            quantity(sum(t.overhead_s for t in rest), "s"),
+            quantity(sum(t.macs or 0 for t in rest), ""),
+            *("", "", ""),
+            *tail,
+        )
+    return table
+
+
+def _module_cells(total: ModuleTotal, largest: float, energy: bool) -> list[str | Text]:
+    name = "(not attributed)" if total.module is None else total.module or "(network)"
+    bar = "█" * max(round(_BAR_CELLS * total.share / largest), 0) if largest else ""
+    cells: list[str | Text] = [
+        Text(name),
+        quantity(total.latency_s, "s"),
+        percent(total.share),
+        Text(bar, style="cyan"),
+        quantity(total.overhead_s, "s") if total.overhead_s else "–",
+        quantity(total.macs, "") if total.macs else "–",
+        _number(total.groups),
+        _number(total.group_size),
+        "–" if total.intensity is None else f"{total.intensity:.1f}",
+    ]
+    return [*cells, "–" if total.energy_j is None else f"{total.energy_j * 1e3:.3g}"] if energy else cells
+
+
+def _notes(batches: Sequence[BatchResult]) -> list[Text]:
+    """Each finding once, with the batch sizes it concerns."""
+    found: dict[tuple[str, str, str], list[int]] = {}
+    for batch in batches:
+        for quality in batch.quality:
+            found.setdefault((quality.severity, quality.message, quality.hint), []).append(batch.batch)
+    styles = {"info": "dim", "warning": "yellow", "invalid": "bold red"}
+    lines = []
+    for (severity, message, hint), sizes in found.items():
+        where = "" if len(sizes) == len(batches) else f"batch {', '.join(map(str, sizes))}: "
+        lines.append(Text.assemble((f"{severity}: ", styles[severity]), f"{where}{message} {hint}"))
+    return lines
+
+
+def _with_interval(estimate: Estimate | None, unit: str) -> str:
+    if estimate is None:
+        return "–"
+    if estimate.low is None or estimate.high is None or estimate.value == 0:
+        return quantity(estimate.value, unit)
+    return (
+        f"{quantity(estimate.value, unit)} ± {percent((estimate.high - estimate.low) / 2 / estimate.value)}"
+    )
+
+
+def _number(value: int | None) -> str:
+    return "–" if value is None else str(value)

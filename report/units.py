@@ -1,0 +1,28 @@
+"""Numbers as people read them: three significant digits and the prefix that fits. Only report/ scales units."""
+
+import math
+
+_PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
+
+
+def quantity(value: float | None, unit: str, digits: int = 3) -> str:
+    """Return `value` with a prefix and its unit: 0.01074 s -> "10.7 ms". Missing is a dash, never a zero."""
+    if value is None:
+        return "–"
+    if not math.isfinite(value) or value == 0.0:
+        return f"{value:g} {unit}".strip()
+    size = abs(float(f"{value:.{digits}g}"))
+    scale, prefix = next(((s, p) for s, p in _PREFIXES if size >= s), _PREFIXES[-1])
+    scaled = value / scale
+    decimals = max(digits - 1 - math.floor(math.log10(abs(float(f"{scaled:.{digits}g}")))), 0)
+    return f"{scaled:.{decimals}f} {prefix}{unit}".strip()
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """Return a ratio in per cent: 0.123 -> "12.3 %"."""
+    return "–" if value is None else f"{100.0 * value:.{digits}f} %"
+
+
+def shape_text(shape: tuple[int, ...]) -> str:
+    """Return a shape as the command line takes it: (3, 224, 224) -> "3x224x224"."""
+    return "x".join(map(str, shape))
