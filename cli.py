@@ -388,7 +388,7 @@ class _Finished:
         self._target, self._top, self._to_stdout = target, top, to_stdout
         self._profile: Profile | None = None
 
-    def keep(self, profile: Profile) -> None:
+    def keep(self, profile: "Profile") -> None:
         from perframe.profiler.result import write_profile
 
         self._profile = profile

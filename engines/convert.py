@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,13 +15,12 @@ from perframe.export.architecture import Architecture, make_architecture
 from perframe.export.cost import LayerCost, layer_costs
 from perframe.export.onnx_model import OnnxModel, fixed_batch, open_onnx, resolve_input_shapes
 from perframe.files import readable_file, writable_target
+from perframe.progress import Progress, silent
 
 if TYPE_CHECKING:
     from perframe.export.loading import LoadedNetwork
 
 _IMAGENET = (3, 224, 224)
-
-Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def convert(
     factory: str | None = None,
     parity: bool = True,
     seed: int = 0,
-    progress: Progress,
+    progress: Progress = silent,
 ) -> Conversion:
     """Export a checkpoint to the ONNX file `out`.
 
@@ -77,6 +76,12 @@ def convert(
     progress("loading the checkpoint", 0.0)
     network = load_network(load_checkpoint(checkpoint), factory)
     shape = network.input_shape if input_shape is None else _image(input_shape)
+    if network.architecture is not None and shape[0] != network.architecture.in_channels:
+        raise UsageError(
+            f"{checkpoint}: its first layer takes {network.architecture.in_channels} channels,"
+            f" found an input of {shape[0]}.",
+            f"Give --input {network.architecture.in_channels}x{shape[1]}x{shape[2]}.",
+        )
     metadata = {"perframe.checkpoint_sha256": network.checkpoint.sha256}
     if network.architecture is not None:
         metadata["perframe.architecture"] = network.architecture.name
@@ -157,7 +162,7 @@ def inspect_file(
     *,
     input_shapes: Mapping[str, tuple[int, ...]] | tuple[int, ...] | None = None,
     factory: str | None = None,
-    progress: Progress,
+    progress: Progress = silent,
 ) -> Inspection:
     """Say what network a checkpoint or ONNX file holds and what each layer costs.
 

@@ -58,6 +58,7 @@ class OnnxRuntime:
         """See `perframe.engines.base.Backend.build`."""
         ort = _runtime()
         provider = _provider_for(spec)
+        _require(ort, provider)
         started = time.perf_counter()
         if model.size_bytes > _ONE_FILE_LIMIT:
             raise BuildError(
@@ -98,7 +99,9 @@ class OnnxRuntime:
     @contextmanager
     def open(self, artifact: EngineArtifact) -> Iterator["OnnxRuntimeEngine"]:
         """See `perframe.engines.base.Backend.open`."""
-        engine = OnnxRuntimeEngine(_runtime(), artifact)
+        ort = _runtime()
+        _require(ort, artifact.provider)
+        engine = OnnxRuntimeEngine(ort, artifact)
         try:
             yield engine
         finally:
@@ -234,6 +237,14 @@ def _provider_for(spec: BuildSpec) -> str:
     return provider
 
 
+def _require(ort: Any, provider: str) -> None:
+    if _PROVIDERS[provider] not in ort.get_available_providers():
+        raise UnavailableError(
+            f"{_PROVIDERS[provider]} is not part of the installed ONNX Runtime {ort.__version__}.",
+            "pip uninstall onnxruntime, then pip install 'perframe[gpu]'.",
+        )
+
+
 def _session_options(threads: int | None, *, optimise: bool) -> Any:
     ort = _runtime()
     options = ort.SessionOptions()
@@ -248,11 +259,6 @@ def _session_options(threads: int | None, *, optimise: bool) -> Any:
 
 def _open_session(ort: Any, path: Path, options: Any, provider: str, device: str) -> Any:
     wanted = _PROVIDERS[provider]
-    if wanted not in ort.get_available_providers():
-        raise UnavailableError(
-            f"{wanted} is not part of the installed ONNX Runtime {ort.__version__}.",
-            "pip uninstall onnxruntime, then pip install 'perframe[gpu]'.",
-        )
     _, index = _device_of(device)
     if provider == "cpu":
         asked: list[Any] = [wanted]

@@ -14,6 +14,7 @@ import onnx
 from perframe.engines.base import EngineLayer
 from perframe.export.constants import constant_roots
 from perframe.export.cost import LayerCost
+from perframe.export.mac_ops import operands_of
 from perframe.export.provenance import node_names
 
 # Steps that only move data: between layouts on the CPU, between host and device elsewhere.
@@ -138,7 +139,8 @@ class _Tensors:
                 return tensor
             consumer = self._source.graph.node[consumers[0]]
             others = set(self._source.data_inputs(consumers[0])) - {tensor}
-            if consumer.output[0] in self._named or not others <= reads:
+            # What has weights is a step of its own, whichever tensor that step is named for.
+            if operands_of(consumer) or consumer.output[0] in self._named or not others <= reads:
                 return tensor
             tensor = consumer.output[0]
 

@@ -1,7 +1,7 @@
 """Whatever the user has, a checkpoint, an ONNX model or a built engine, made into an engine artifact."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from perframe.engines.registry import backend_named
 from perframe.errors import UsageError
 from perframe.export.onnx_model import fixed_batch, open_onnx, resolve_input_shapes
 from perframe.files import writable_target
+from perframe.progress import Progress, silent
 
 InputShapes = Mapping[str, tuple[int, ...]] | tuple[int, ...] | None
 
@@ -63,7 +64,7 @@ def engine_for(
     input_shapes: InputShapes = None,
     factory: str | None = None,
     trust: bool = False,
-    progress: Callable[[str, float], None],
+    progress: Progress = silent,
 ) -> Iterator[EngineArtifact]:
     """Give an engine for `file`: as it is if it is one, else exported and built for the length of the block.
 

@@ -14,7 +14,7 @@ from perframe.errors import InputError
 Format = Literal["torch-zip", "torch-legacy", "safetensors"]
 
 # A network of a thousand layers with its optimizer state has some ten thousand tensors, an entry each.
-_MAX_ENTRIES = 100_000
+_MAX_ENTRIES = 20_000
 # Entries are stored as they are, so their sum is below the file's size; a file zipped again may gain a
 # little.
 _MAX_EXPANSION = 2

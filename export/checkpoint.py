@@ -154,9 +154,10 @@ def _read_torch(path: Path) -> Any:
     # argparse.Namespace is plain data, and training programs often keep their options in the checkpoint.
     allowed = torch.serialization.safe_globals([argparse.Namespace])
     try:
-        with warnings.catch_warnings(), allowed:
+        # A file, not its path: given a path, newer versions of torch judge by the suffix.
+        with path.open("rb") as file, warnings.catch_warnings(), allowed:
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _refused(path, str(error)) from error
     except MemoryError as error:

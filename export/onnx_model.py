@@ -191,8 +191,10 @@ def resolve_input_shapes(
 
 def _parse(path: Path) -> tuple[onnx.ModelProto, str]:
     data = path.read_bytes()
+    # Hashed first: once parsed, the weights are in memory twice until `data` goes.
+    sha256 = hashlib.sha256(data).hexdigest()
     try:
-        return onnx.ModelProto.FromString(data), hashlib.sha256(data).hexdigest()
+        return onnx.ModelProto.FromString(data), sha256
     except DecodeError as error:
         raise _not_onnx(path, "something truncated or of another kind") from error
 

@@ -1,7 +1,7 @@
 """Names in an exported graph: nodes after their modules, tensors after their nodes or layers."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import onnx
 
@@ -59,10 +59,19 @@ def _remove_weight_copies(graph: onnx.GraphProto) -> None:
             source[node.output[0]] = source.get(node.input[0], node.input[0])
         else:
             kept.append(node)
-    for node in kept:
-        node.input[:] = [source.get(name, name) for name in node.input]
     del graph.node[:]
     graph.node.extend(kept)
+    _replace_names(graph, source)
+
+
+def _replace_names(graph: onnx.GraphProto, new: Mapping[str, str]) -> None:
+    """Rename tensors wherever nodes use or make them, also in the branches and loops inside."""
+    for node in graph.node:
+        node.input[:] = [new.get(name, name) for name in node.input]
+        node.output[:] = [new.get(name, name) for name in node.output]
+        for attribute in node.attribute:
+            for inner in [attribute.g, *attribute.graphs] if attribute.HasField("g") else attribute.graphs:
+                _replace_names(inner, new)
 
 
 def _module_path(node: onnx.NodeProto, modules: Sequence[str]) -> str:
@@ -124,8 +133,6 @@ def _rename_tensors(graph: onnx.GraphProto, paths: Sequence[str]) -> None:
                 new[name] = names.unique(f"{node.name}.out" + (f"_{index}" if index else ""))
     for tensor in graph.initializer:
         tensor.name = new.get(tensor.name, tensor.name)
-    for node in graph.node:
-        node.input[:] = [new.get(name, name) for name in node.input]
-        node.output[:] = [new.get(name, name) for name in node.output]
+    _replace_names(graph, new)
     for value in graph.value_info:
         value.name = new.get(value.name, value.name)

@@ -15,6 +15,7 @@ _STANDARD_OPS = {
     ("com.microsoft", "FusedGemm"): "Gemm",
     ("com.microsoft", "QuickGelu"): "Identity",
     ("com.microsoft.nchwc", "ReorderInput"): "Identity",
+    ("com.microsoft.nchwc", "ReorderOutput"): "Slice",
     ("com.microsoft.nchwc", "Conv"): "Conv",
     ("com.microsoft.nchwc", "MaxPool"): "MaxPool",
     ("com.microsoft.nchwc", "AveragePool"): "AveragePool",
@@ -46,7 +47,7 @@ def infer_shapes(model: OnnxModel, input_shapes: Mapping[str, tuple[int, ...]]) 
     for value in proto.graph.output:
         value.type.tensor_type.ClearField("shape")
     for node in proto.graph.node:
-        _use_standard_op(node, model.opset)
+        _use_standard_op(proto.graph, node, model.opset)
     try:
         shapes = _infer(proto)
     except onnx.shape_inference.InferenceError as error:
@@ -112,14 +113,28 @@ def _set_shape(value: onnx.ValueInfoProto, shape: Iterable[int]) -> None:
         tensor.shape.dim.add().dim_value = size
 
 
-def _use_standard_op(node: onnx.NodeProto, opset: int) -> None:
+def _use_standard_op(graph: onnx.GraphProto, node: onnx.NodeProto, opset: int) -> None:
     """Turn a runtime's operator into the standard one it extends, in place."""
     op_type = _STANDARD_OPS.get((node.domain, node.op_type))
-    if op_type is None or any(a.name == "channels_last" and a.i for a in node.attribute):
+    given = {attribute.name: attribute.i for attribute in node.attribute}
+    if op_type is None or given.get("channels_last"):
         return
+    if op_type == "Slice" and (opset < 10 or "channels" not in given):
+        return  # before opset 10 a Slice takes its bounds in another form
     schema = onnx.defs.get_schema(op_type, opset)
     attributes = [attribute for attribute in node.attribute if attribute.name in schema.attributes]
     inputs = list(node.input)[: schema.max_input]
+    if op_type == "Slice":
+        # Cuts the padding off axis 1, the channels.
+        bounds = {
+            f"{node.output[0]}/{what}": [size]
+            for what, size in (("starts", 0), ("ends", given["channels"]), ("axes", 1))
+        }
+        graph.initializer.extend(
+            onnx.helper.make_tensor(name, onnx.TensorProto.INT64, [1], value)
+            for name, value in bounds.items()
+        )
+        inputs += bounds
     del node.attribute[:], node.input[:]
     node.attribute.extend(attributes)
     node.input.extend(inputs)

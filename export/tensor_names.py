@@ -19,8 +19,9 @@ _SUFFIXES: tuple[tuple[Role, str], ...] = (
     ("bias", r"bias|beta"),
 )
 _ROLE = re.compile("|".join(f"(?P<{role}>(?<![a-z]){pattern})$" for role, pattern in _SUFFIXES))
-_NUMBER = re.compile(r"(\d+)")
-_BLOCK = re.compile(r"^(?P<before>(?:blocks|stages\.\d+)\.)(?P<index>\d+)(?P<after>\..*)$")
+# Splitting by it puts the numbers at the odd places. Python refuses to read integers of thousands of digits.
+_NUMBER = re.compile(r"([0-9]{1,15})")
+_BLOCK = re.compile(r"^(?P<before>(?:blocks|stages\.[0-9])\.)(?P<index>[0-9]+)(?P<after>\..*)$")
 
 # What two aligned things cost: a pair that does not fit costs less than leaving out both sides of it.
 _GAP, _MISFIT = 1.0, 1.5
@@ -39,7 +40,10 @@ def role_of(name: str) -> tuple[str, Role | None]:
 
 def natural_order(names: Sequence[str]) -> list[str]:
     """Sort names with their numbers as numbers: t2 before t10."""
-    return sorted(names, key=lambda name: [int(p) if p.isdigit() else p for p in _NUMBER.split(name)])
+    return sorted(
+        names,
+        key=lambda name: [int(part) if place % 2 else part for place, part in enumerate(_NUMBER.split(name))],
+    )
 
 
 def reading_orders(shapes: Mapping[str, Shape]) -> list[list[str]]:
@@ -117,10 +121,10 @@ def guess_name(ours: str, assignment: Mapping[str, str]) -> str | None:
     if len(parts) != len(further):
         return None
     guessed = []
-    for part, other_part in zip(parts, further, strict=True):
+    for place, (part, other_part) in enumerate(zip(parts, further, strict=True)):
         if part == other_part:
             guessed.append(part)
-        elif part.isdigit() and other_part.isdigit():
+        elif place % 2:
             step, rest = divmod(int(part) - int(other_part), near - far)
             if rest:
                 return None

@@ -79,7 +79,7 @@ def _of_energy(energy: Energy) -> Iterator[Quality]:
             "Energy is modelled: CPU seconds x stated watts per busy core. No sensor was read.",
             "Use a machine with a power sensor; state your CPU's watts with --watts.",
         )
-    elif energy.sensor is not None and energy.sensor.startswith("replay:"):
+    elif energy.sensor == "replay":
         yield Quality(
             "energy-replayed",
             "warning",

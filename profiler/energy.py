@@ -31,7 +31,7 @@ def open_meter(sensor: Sensor | None, clock: Clock) -> Iterator[Meter]:
         return
     with sensor.open(clock) as reader:
         if sensor.poll_interval_s is None:
-            yield _CounterMeter(reader)
+            yield _CounterMeter(sensor, reader, clock)
         else:
             meter = _PowerMeter(reader, clock)
             with clock.every(sensor.poll_interval_s, meter.poll):
@@ -49,15 +49,24 @@ class _NoMeter:
 class _CounterMeter:
     """Reads a hardware counter exactly twice: polling it perturbs, and some counters misread when polled."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self._start_j = 0.0
+    def __init__(self, sensor: Sensor, reader: Reader, clock: Clock) -> None:
+        self._sensor, self._reader, self._clock = sensor, reader, clock
+        self._start_s = self._start_j = 0.0
 
     def start(self) -> None:
+        self._start_s = self._clock.now_s()
         self._start_j = self._read_j()
 
     def stop(self) -> float | None:
-        return self._read_j() - self._start_j
+        energy_j = self._read_j() - self._start_j
+        elapsed_s, longest_s = self._clock.now_s() - self._start_s, self._sensor.max_window_s
+        if longest_s is not None and elapsed_s > longest_s:
+            raise MeasurementError(
+                f"Sensor {self._sensor.name}: a window took {elapsed_s:.0f} s, and after {longest_s:.0f} s the"
+                " counter may have wrapped unseen.",
+                "Measure shorter windows: a smaller --window-s or batch.",
+            )
+        return energy_j
 
     def _read_j(self) -> float:
         sample = self._reader.read()

@@ -1,7 +1,6 @@
 """The one loop: warm up until steady, then windows, then the per-layer pass."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
@@ -10,15 +9,13 @@ from perframe.profiler.energy import Meter
 from perframe.profiler.plan import MeasurementPlan
 from perframe.profiler.result import WarmUp, Window
 from perframe.profiler.stats import quantile
+from perframe.progress import Progress
 
 # Warm-up has ended when the median latency of one stretch is this close to that of the stretch before it.
 _STEADY_WITHIN = 0.02
 _STRETCH_S = 0.2
 _STRETCH_ITERATIONS = 3
 _LAYER_ITERATIONS = (5, 100)
-
-Progress = Callable[[str, float], None]
-"""Told what is being done and what fraction of it is done."""
 
 
 @dataclass(frozen=True)

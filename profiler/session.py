@@ -11,11 +11,12 @@ from perframe.export.onnx_model import resolve_input_shapes
 from perframe.profiler.energy import Meter, open_meter
 from perframe.profiler.environment import cpu_model, environment
 from perframe.profiler.lock import device_lock
-from perframe.profiler.loop import Progress, measure
+from perframe.profiler.loop import measure
 from perframe.profiler.plan import MeasurementPlan
 from perframe.profiler.result import BatchResult, EngineInfo, Profile
 from perframe.profiler.sensors.base import Sensor
 from perframe.profiler.summary import summarise
+from perframe.progress import Progress, silent
 
 
 def profile(
@@ -23,8 +24,8 @@ def profile(
     plan: MeasurementPlan,
     sensor: Sensor | None,
     *,
-    keep: Callable[[Profile], None],
-    progress: Progress,
+    keep: Callable[[Profile], None] | None = None,
+    progress: Progress = silent,
     wait_s: float = 0.0,
 ) -> Profile:
     """Measure an engine at every batch size of the plan.
@@ -60,7 +61,8 @@ def profile(
                     progress(f"batch {batch}: {what}", (len(done) + fraction * 0.9) / len(plan.batches))
 
                 done.append(_batch(engine, meter, artifact, plan, sensor, batch, shapes[batch], told))
-                keep(so_far())
+                if keep is not None:
+                    keep(so_far())
     return so_far()
 
 

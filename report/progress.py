@@ -1,24 +1,33 @@
 """Progress of long work: on a terminal's stderr, and nowhere else."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+
+from perframe.progress import Progress, silent
 
 
 @contextmanager
-def progress_bar() -> Iterator[Callable[[str, float], None]]:
+def progress_bar() -> Iterator[Progress]:
     """Give a function to tell what is being done and what fraction is done.
 
     Off a terminal (a pipe, a CI job) it shows nothing and imports nothing.
     """
     if not sys.stderr.isatty():
-        yield lambda what, fraction: None
+        yield silent
         return
+    from rich import progress
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns = (
+        progress.SpinnerColumn(),
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.TimeElapsedColumn(),
+    )
     # Few updates a second: the bar must not take time from what is being measured.
-    with Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=2) as bar:
+    with progress.Progress(
+        *columns, console=Console(stderr=True), transient=True, refresh_per_second=2
+    ) as bar:
         task = bar.add_task("starting", total=1.0)
         yield lambda what, fraction: bar.update(task, description=what, completed=fraction)

@@ -71,7 +71,7 @@ class Sensor(Protocol):
 
     @property
     def max_window_s(self) -> float | None:
-        """The longest time between two reads that it can bridge; None for any."""
+        """The longest window whose two reads can be told apart from a counter's wrap; None for any."""
         ...
 
     @property
@@ -80,7 +80,7 @@ class Sensor(Protocol):
         ...
 
     def unavailable(self) -> str | None:
-        """Why it cannot be opened here and what would mend that, or None."""
+        """Why it cannot be opened here and what would mend that, as two lines; None if it can."""
         ...
 
     def open(self, clock: Clock) -> AbstractContextManager[Reader]:

@@ -45,7 +45,7 @@ class Modelled:
                 f"--sensor modelled:{request.argument}: modelled takes nothing behind a colon.",
                 "Give the watts per busy core with --watts.",
             )
-        if request.device != "cpu":
+        if request.device not in ("cpu", "fake"):
             raise UsageError(
                 f"--sensor modelled: it models the CPU, but the engine runs on {request.device}.",
                 "Give a sensor of that device, or --sensor none.",

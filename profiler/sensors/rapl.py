@@ -79,13 +79,13 @@ class Rapl:
         try:
             self._packages()
         except UnavailableError as error:
-            return f"{error.message} {error.hint}"
+            return str(error)
         return None
 
     @contextmanager
     def open(self, clock: Clock) -> Iterator["_Reader"]:
         """See `perframe.profiler.sensors.base.Sensor.open`."""
-        yield _Reader(clock, self._packages(), self.max_window_s)
+        yield _Reader(clock, self._packages())
 
     def _packages(self) -> tuple[_Package, ...]:
         """Find the packages and prove that each can be read."""
@@ -145,13 +145,12 @@ class Rapl:
 
 
 class _Reader:
-    """Sums the packages' counters from the first read on."""
+    """Sums the packages' counters from the first read on, a wrap between two reads included."""
 
-    def __init__(self, clock: Clock, packages: Sequence[_Package], max_window_s: float) -> None:
+    def __init__(self, clock: Clock, packages: Sequence[_Package]) -> None:
         self._clock = clock
         self._packages = packages
-        self._max_window_s = max_window_s
-        self._last: tuple[float, list[int]] | None = None
+        self._last: list[int] | None = None
         self._total_uj = 0
 
     def read(self) -> EnergySample:
@@ -164,16 +163,9 @@ class _Reader:
             ) from error
         t_s = (before_s + self._clock.now_s()) / 2
         if self._last is not None:
-            last_s, last_counts = self._last
-            if t_s - last_s > self._max_window_s:
-                raise MeasurementError(
-                    f"RAPL: {t_s - last_s:.0f} s lie between two reads, and after {self._max_window_s:.0f} s "
-                    "the counter may have wrapped unseen.",
-                    "Measure shorter windows.",
-                )
             self._total_uj += sum(
                 now - last if now >= last else now - last + package.range_uj
-                for package, last, now in zip(self._packages, last_counts, counts, strict=True)
+                for package, last, now in zip(self._packages, self._last, counts, strict=True)
             )
-        self._last = (t_s, counts)
+        self._last = counts
         return EnergySample(t_s, self._total_uj * 1e-6)

@@ -18,7 +18,7 @@ _BUILT_IN = {
 }
 
 # What `auto` tries per kind of device: sensors that cover it, measured ones first.
-_AUTO = {"cpu": ("rapl", "modelled")}
+_AUTO = {"cpu": ("rapl", "modelled"), "fake": ("modelled",)}
 
 
 def sensor_names() -> tuple[str, ...]:
@@ -41,14 +41,19 @@ def sensor_from(spec: str, *, watts_per_core: float, device: str) -> Sensor | No
     Raises:
         UsageError: The name is unknown, or the request does not fit the sensor.
         InputError: The argument names a file that is not usable.
-        UnavailableError: `auto` finds no sensor for the device, or another package's sensor cannot be loaded.
+        UnavailableError: The sensor cannot be used here, `auto` finds none for the device, or another package's
+            sensor cannot be loaded.
     """
     name, _, argument = spec.partition(":")
     if spec == "none":
         return None
     if spec == "auto":
         return _automatic(watts_per_core, device)
-    return _factory(name).from_request(SensorRequest(argument, watts_per_core, device))
+    sensor = _factory(name).from_request(SensorRequest(argument, watts_per_core, device))
+    if (reason := sensor.unavailable()) is not None:
+        message, _, hint = reason.partition("\n")
+        raise UnavailableError(message, hint)
+    return sensor
 
 
 def _automatic(watts_per_core: float, device: str) -> Sensor:

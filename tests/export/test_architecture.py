@@ -1,5 +1,6 @@
 import csv
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def _published() -> dict[str, tuple[str, str]]:
     with _TABLE.open(newline="") as file:
         for row in csv.DictReader(file):
             rule = "group_size" if row["variant"] == "E2GC" else "groups"
-            architecture = make_architecture(row["model"], **{rule: int(row["group_param"])})  # type: ignore[arg-type]
+            architecture = make_architecture(row["model"], **{rule: int(row["group_param"])})
             published[architecture.name] = (row["params_m"], row["macs_m"])
     return published
 
@@ -66,7 +67,7 @@ def test_where_the_printed_count_is_not_ours_rounded() -> None:
 def _by_name(name: str) -> Architecture:
     family, _, value = name.split("-")
     number = int(value[1:])
-    return make_architecture(family, **{"group_size" if value[0] == "G" else "groups": number})  # type: ignore[arg-type]
+    return make_architecture(family, **{"group_size" if value[0] == "G" else "groups": number})
 
 
 def test_names_of_the_command_line_and_of_results_are_taken() -> None:
@@ -118,7 +119,7 @@ def test_illegal_values_name_the_layer_and_the_legal_neighbours(
     arguments: dict[str, int], told: list[str]
 ) -> None:
     with pytest.raises(UsageError) as raised:
-        make_architecture("mobilenet-v1", **arguments)  # type: ignore[arg-type]
+        make_architecture("mobilenet-v1", **arguments)
     for words in told:
         assert words in str(raised.value)
 
@@ -172,7 +173,7 @@ def test_layers_fit_together(family: str, width: float, height: int, breadth: in
     table = layers(architecture)
     assert len({layer.name for layer in table}) == len(table)
     assert [layer for layer in table if layer.grouped] and table[-1].kind == "fc"
-    for before, after in zip(table, table[1:], strict=False):
+    for before, after in pairwise(table):
         if not after.name.endswith("shortcut.conv"):
             assert after.in_channels == before.out_channels
         assert min(after.output_size((height, breadth))) >= 1

@@ -8,7 +8,7 @@ from perframe.export.networks import build_network, new_network
 @pytest.mark.parametrize("family", ["mobilenet-v1", "resnext50"])
 @pytest.mark.parametrize("rule", [{"group_size": 4}, {"groups": 8}])
 def test_the_module_is_the_layer_table(family: str, rule: dict[str, int]) -> None:
-    architecture = make_architecture(family, **rule, width=0.5, classes=7, in_channels=1)  # type: ignore[arg-type]
+    architecture = make_architecture(family, **rule, width=0.5, classes=7, in_channels=1)
     with torch.device("meta"):
         network = build_network(architecture)
     weights = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items() if tensor.ndim > 1}

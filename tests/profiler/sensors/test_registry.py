@@ -33,7 +33,6 @@ def test_names_choose_sensors(tmp_path: Path, powercap: Path) -> None:
     trace.write_text("t_s,power_w\n0,50\n1,50\n")
     assert choose("none") is None
     assert choose("modelled") == Modelled(10.0)
-    assert choose("rapl") == Rapl()
     assert choose(f"rapl:{powercap}") == Rapl(powercap)
     assert isinstance(choose(f"replay:{trace}", device="cuda:0"), Replay)
     assert sensor_names()[:3] == ("modelled", "rapl", "replay")
@@ -46,6 +45,12 @@ def test_auto_prefers_measured_and_falls_back_to_modelled_on_the_cpu(
     assert isinstance(choose("auto"), Rapl)
     (powercap / "intel-rapl:0" / "name").write_text("psys")
     assert choose("auto") == Modelled(10.0)
+
+
+def test_a_sensor_that_cannot_be_used_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match="found none") as caught:
+        choose(f"rapl:{tmp_path}")
+    assert "run on the host" in caught.value.hint
 
 
 def test_auto_has_no_fallback_for_a_gpu() -> None:

@@ -1,0 +1,39 @@
+"""What several tests need: one small real checkpoint, its ONNX file, and folders."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from perframe.engines.convert import convert, new_checkpoint
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of recorded data, which is not part of the repository."""
+    folder = Path(os.environ.get("PERFRAME_DATA", Path(__file__).parents[1] / "../shared/data"))
+    if not folder.is_dir():
+        pytest.skip(f"recorded data not found in {folder}; set PERFRAME_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small E2GC MobileNet-V1 (G=8, a quarter of the width, 10 classes), as `perframe new` writes it."""
+    path = tmp_path_factory.mktemp("checkpoint") / "small.pth.tar"
+    new_checkpoint("mobilenet-v1", path, group_size=8, width=0.25, classes=10, input_shape=(3, 64, 64))
+    return path
+
+
+@pytest.fixture(scope="session")
+def onnx_file(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ONNX file of `checkpoint`, at 64 x 64."""
+    path = tmp_path_factory.mktemp("onnx") / "small.onnx"
+    convert(checkpoint, path, input_shape=(3, 64, 64), parity=False)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every test its own temporary folder, so that tests never wait for each other's devices."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

@@ -1,0 +1,96 @@
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perframe.engines.clock import Clock, VirtualClock
+from perframe.errors import MeasurementError
+from perframe.profiler.energy import integrate, open_meter
+from perframe.profiler.sensors.base import PowerSample
+from perframe.profiler.sensors.modelled import Modelled
+
+
+@given(st.floats(0.1, 500.0), st.floats(0.5, 20.0), st.integers(2, 50))
+def test_constant_power_gives_power_times_time(watts: float, seconds: float, samples: int) -> None:
+    trace = [PowerSample(i * seconds / samples, watts) for i in range(samples + 1)]
+    energy_j = integrate(trace, 0.1, seconds)
+    assert energy_j == pytest.approx(watts * (seconds - 0.1))
+
+
+@given(st.lists(st.floats(0.0, 400.0), min_size=12, max_size=60), st.integers(1, 5))
+def test_stretches_add_up(watts: list[float], cuts: int) -> None:
+    trace = [PowerSample(float(i), w) for i, w in enumerate(watts)]
+    end_s = len(watts) - 1.0
+    edges = [end_s * i / cuts for i in range(cuts + 1)]
+    parts = [integrate(trace, a, b) for a, b in itertools.pairwise(edges)]
+    assert None not in parts
+    whole = integrate(trace, 0.0, end_s)
+    assert whole is not None
+    assert math.fsum(part or 0.0 for part in parts) == pytest.approx(whole)
+
+
+def test_a_stretch_without_a_sample_has_no_energy() -> None:
+    assert integrate([PowerSample(0.0, 50.0), PowerSample(10.0, 50.0)], 4.0, 5.0) is None
+
+
+def test_a_reading_that_is_no_number_is_refused() -> None:
+    with pytest.raises(MeasurementError, match="not a number"):
+        integrate([PowerSample(0.0, math.nan), PowerSample(1.0, 50.0)], 0.0, 1.0)
+
+
+@dataclass
+class RampSensor:
+    """Watts that rise by 10 W a second, updated every `period_s`."""
+
+    clock: Clock
+    period_s: float = 0.1
+    name: str = "ramp"
+    domain: str = "package"
+    kind: str = "measured"
+    poll_interval_s: float | None = 0.01
+    max_window_s: float | None = None
+    details: Mapping[str, str | float] = field(default_factory=dict)
+
+    def unavailable(self) -> str | None:
+        return None
+
+    @contextmanager
+    def open(self, clock: Clock) -> Iterator["RampSensor"]:
+        yield self
+
+    def read(self) -> PowerSample:
+        t_s = math.floor(self.clock.now_s() / self.period_s + 1e-9) * self.period_s
+        return PowerSample(t_s, 10.0 * t_s)
+
+
+def test_polled_power_is_integrated_over_the_stretch() -> None:
+    clock = VirtualClock()
+    with open_meter(RampSensor(clock), clock) as meter:  # type: ignore[arg-type]
+        clock.sleep(1.0)
+        meter.start()
+        clock.sleep(2.0)
+        energy_j = meter.stop()
+    # The integral of 10 W/s from 1 s to 3 s is 40 J; the sensor's last update holds at the end.
+    assert energy_j == pytest.approx(40.0, rel=0.01)
+
+
+def test_modelled_energy_is_cpu_time_times_watts() -> None:
+    clock = VirtualClock()
+    with open_meter(Modelled(12.0), clock) as meter:
+        clock.advance(5.0, cpu_s=5.0)
+        meter.start()
+        clock.advance(2.0, cpu_s=3.0)
+        assert meter.stop() == pytest.approx(36.0)
+
+
+def test_without_a_sensor_there_is_no_energy() -> None:
+    clock = VirtualClock()
+    with open_meter(None, clock) as meter:
+        meter.start()
+        clock.sleep(1.0)
+        assert meter.stop() is None
