@@ -1,0 +1,34 @@
+"""The README's commands run as they are written."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from perframe.cli import run
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_commands_of_the_readme_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompt = "$ perframe "
+    commands = [line.removeprefix(prompt).split() for line in README.splitlines() if line.startswith(prompt)]
+    assert [command[0] for command in commands] == ["new", "inspect", "export", "build", "profile"]
+    monkeypatch.chdir(tmp_path)
+    for command in commands:
+        assert run(command) == 0, (command, capsys.readouterr().err)
+    document = json.loads((tmp_path / "profile.json").read_text())
+    assert [batch["batch"] for batch in document["batches"]] == [1, 4, 16]
+    assert all(batch["attributed_share"] >= 0.99 for batch in document["batches"])
+
+
+def test_every_verb_is_in_the_readme() -> None:
+    from perframe.cli import command
+
+    assert set(command.commands) == set(re.findall(r"^\| `(\w+)` \|", README, flags=re.MULTILINE)) - SENSORS
+
+
+SENSORS = {"auto", "rapl", "modelled", "none"}
