@@ -304,8 +304,17 @@ def build(
     help="Watts of one busy core, for the modelled sensor.",
 )
 @click.option("--windows", type=int, default=10, show_default=True, help="Measured windows per batch size.")
-@click.option("--window-s", type=float, default=0.5, show_default=True, help="Least seconds per window.")
+@click.option("--window-s", type=float, help="Least seconds per window [follows from the sensor].")
+@click.option(
+    "--edge-error",
+    type=float,
+    default=0.005,
+    show_default=True,
+    help="Share of a window's energy that may be missed at its ends; sets the windows' length.",
+)
 @click.option("--warm-up-s", type=float, default=10.0, show_default=True, help="Longest warm-up.")
+@click.option("--fps", type=float, help="Also run at a camera's pace: one inference every 1/FPS seconds.")
+@click.option("--allow-other-processes", is_flag=True, help="Measure although others use the device.")
 @click.option("--layers/--no-layers", default=True, show_default=True, help="The separate per-layer pass.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the random inputs.")
 @click.option("--wait-s", type=click.FloatRange(0.0), default=0.0, help="Wait for a device that is in use.")
@@ -325,8 +334,11 @@ def profile(
     sensor: str,
     watts: float,
     windows: int,
-    window_s: float,
+    window_s: float | None,
+    edge_error: float,
     warm_up_s: float,
+    fps: float | None,
+    allow_other_processes: bool,
     layers: bool,
     seed: int,
     wait_s: float,
@@ -341,6 +353,7 @@ def profile(
     """
     from perframe.engines.prepare import engine_for
     from perframe.files import writable_target
+    from perframe.profiler.checks import require_valid
     from perframe.profiler.plan import MeasurementPlan
     from perframe.profiler.sensors.registry import sensor_from
     from perframe.profiler.session import profile as measure
@@ -353,9 +366,12 @@ def profile(
         batches=batches or (1,),
         windows=windows,
         window_s=window_s,
+        edge_error=edge_error,
         warm_up_s=warm_up_s,
         layer_s=1.0 if layers else 0.0,
         seed=seed,
+        fps=fps,
+        allow_other_processes=allow_other_processes,
     )
     if target is not None:
         writable_target(target, inputs=(file,))
@@ -378,7 +394,28 @@ def profile(
     ):
         if sensor == "auto":
             source = sensor_from(sensor, watts_per_core=watts, device=artifact.device)
-        measure(artifact, plan, source, keep=finished.keep, progress=progress, wait_s=wait_s)
+        result = measure(artifact, plan, source, keep=finished.keep, progress=progress, wait_s=wait_s)
+        require_valid(result)
+
+
+@command.command()
+@click.option("--device", default="cpu", show_default=True, help="The device whose sensors are looked at.")
+@_common
+def doctor(device: str, as_json: bool) -> None:
+    """Say what this machine can build, run and measure, and what would mend the rest."""
+    from dataclasses import asdict
+
+    from perframe.engines.prepare import check_device
+    from perframe.profiler.doctor import examine
+
+    check_device(device)
+    diagnosis = examine(device)
+    if as_json:
+        _print_json(asdict(diagnosis))
+    else:
+        from perframe.report.tables import diagnosis_table, show
+
+        show(diagnosis_table(diagnosis))
 
 
 class _Finished:

@@ -1,14 +1,41 @@
-"""Joules between two moments, from whatever the sensor gives: a counter or watts."""
+"""Joules between two moments, from whatever the sensor gives: a counter, watts, or both."""
 
+import threading
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
 from typing import Protocol
 
 import numpy as np
 
 from perframe.engines.clock import Clock
 from perframe.errors import MeasurementError
-from perframe.profiler.sensors.base import EnergySample, PowerSample, Reader, Sensor
+from perframe.profiler.sensors.base import Conditions, EnergySample, Monitor, PowerSample, Reader, Sensor
+
+# Below this many changes of the reading, their spacing says nothing about the sensor.
+_LEAST_UPDATES = 10
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """What was seen between `start` and `stop`.
+
+    Attributes:
+        energy_j: Joules; `None` where the sensor saw nothing of it.
+        counter_j: The same from the device's own counter, where there is one beside the power readings.
+        readings: Distinct power readings in it; `None` for a counter.
+        before: The device at the start, where the sensor can tell.
+        after: The device at the end.
+    """
+
+    energy_j: float | None
+    counter_j: float | None = None
+    readings: int | None = None
+    before: Conditions | None = None
+    after: Conditions | None = None
 
 
 class Meter(Protocol):
@@ -18,14 +45,18 @@ class Meter(Protocol):
         """Begin a stretch."""
         ...
 
-    def stop(self) -> float | None:
-        """End it and return its joules; `None` where the sensor saw nothing of it."""
+    def stop(self) -> Stretch:
+        """End it and tell what was seen."""
+        ...
+
+    def update_period_s(self) -> float | None:
+        """How often the reading changes, as far as that is known by now; `None` for no sensor."""
         ...
 
 
 @contextmanager
 def open_meter(sensor: Sensor | None, clock: Clock) -> Iterator[Meter]:
-    """Open `sensor` and meter with it. Without a sensor every stretch is `None`."""
+    """Open `sensor` and meter with it. Without a sensor every stretch is without energy."""
     if sensor is None:
         yield _NoMeter()
         return
@@ -33,7 +64,7 @@ def open_meter(sensor: Sensor | None, clock: Clock) -> Iterator[Meter]:
         if sensor.poll_interval_s is None:
             yield _CounterMeter(sensor, reader, clock)
         else:
-            meter = _PowerMeter(reader, clock)
+            meter = _PowerMeter(sensor, reader, clock)
             with clock.every(sensor.poll_interval_s, meter.poll):
                 yield meter
 
@@ -42,7 +73,10 @@ class _NoMeter:
     def start(self) -> None:
         pass
 
-    def stop(self) -> float | None:
+    def stop(self) -> Stretch:
+        return Stretch(None)
+
+    def update_period_s(self) -> float | None:
         return None
 
 
@@ -57,7 +91,7 @@ class _CounterMeter:
         self._start_s = self._clock.now_s()
         self._start_j = self._read_j()
 
-    def stop(self) -> float | None:
+    def stop(self) -> Stretch:
         energy_j = self._read_j() - self._start_j
         elapsed_s, longest_s = self._clock.now_s() - self._start_s, self._sensor.max_window_s
         if longest_s is not None and elapsed_s > longest_s:
@@ -66,7 +100,10 @@ class _CounterMeter:
                 " counter may have wrapped unseen.",
                 "Measure shorter windows: a smaller --window-s or batch.",
             )
-        return energy_j
+        return Stretch(energy_j)
+
+    def update_period_s(self) -> float | None:
+        return self._sensor.update_period_s
 
     def _read_j(self) -> float:
         sample = self._reader.read()
@@ -75,28 +112,67 @@ class _CounterMeter:
 
 
 class _PowerMeter:
-    """Polls watts all along and integrates them over each stretch."""
+    """Polls watts all along and integrates them over each stretch, the counter beside them read twice."""
 
-    def __init__(self, reader: Reader, clock: Clock) -> None:
-        self._reader, self._clock = reader, clock
+    def __init__(self, sensor: Sensor, reader: Reader, clock: Clock) -> None:
+        self._sensor, self._reader, self._clock = sensor, reader, clock
+        self._monitor = reader if isinstance(reader, Monitor) else None
+        # The timer polls, and so does the end of a stretch.
+        self._lock = threading.Lock()
         self._samples: list[PowerSample] = []
+        self._changes_s: list[float] = []
         self._start_s = 0.0
+        self._before: tuple[EnergySample | None, Conditions | None] = (None, None)
 
     def poll(self) -> None:
-        sample = self._reader.read()
-        assert isinstance(sample, PowerSample), "a sensor with a poll interval gives watts"
-        # A sensor polled faster than it updates repeats itself; a repeat is no new observation.
-        if not self._samples or sample.t_s > self._samples[-1].t_s:
+        with self._lock:
+            sample = self._reader.read()
+            assert isinstance(sample, PowerSample), "a sensor with a poll interval gives watts"
+            last = self._samples[-1] if self._samples else None
+            if last is not None and sample.t_s <= last.t_s:
+                return
+            # A sensor polled faster than it updates repeats itself; a repeat is no new observation.
+            if last is None or sample.power_w != last.power_w:
+                self._changes_s.append(sample.t_s)
             self._samples.append(sample)
 
     def start(self) -> None:
-        self._start_s = self._clock.now_s()
-        # Only the sample in force at the start is still needed.
-        del self._samples[:-1]
+        self._before = self._look()
+        with self._lock:
+            # Only the sample in force at the start is still needed.
+            del self._samples[:-1]
+            self._start_s = self._clock.now_s()
 
-    def stop(self) -> float | None:
+    def stop(self) -> Stretch:
         self.poll()
-        return integrate(self._samples, self._start_s, self._clock.now_s())
+        with self._lock:
+            energy_j = integrate(self._samples, self._start_s, self._clock.now_s())
+            first = bisect_right(self._changes_s, self._start_s)
+            readings = len(self._changes_s) - first
+        counter, after = self._look()
+        counter_before, before = self._before
+        counted_j = None
+        if counter is not None and counter_before is not None:
+            counted_j = counter.energy_j - counter_before.energy_j
+        return Stretch(
+            energy_j=energy_j,
+            counter_j=counted_j,
+            readings=readings,
+            before=before,
+            after=after,
+        )
+
+    def update_period_s(self) -> float | None:
+        if self._sensor.update_period_s is not None:
+            return self._sensor.update_period_s
+        if len(self._changes_s) <= _LEAST_UPDATES:
+            return None
+        return median(later - earlier for earlier, later in pairwise(self._changes_s))
+
+    def _look(self) -> tuple[EnergySample | None, Conditions | None]:
+        if self._monitor is None:
+            return None, None
+        return self._monitor.counter(), self._monitor.conditions()
 
 
 def integrate(samples: Sequence[PowerSample], start_s: float, end_s: float) -> float | None:

@@ -6,6 +6,7 @@ import platform
 from pathlib import Path
 
 import perframe
+from perframe.profiler.power_state import power_state
 
 _DISTRIBUTIONS = ("numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "torch")
 
@@ -20,7 +21,7 @@ def environment() -> dict[str, str | float | None]:
         "cpu": cpu_model(),
         "cpus": float(usable_cpus()),
         "memory_bytes": _memory_bytes(),
-        "cpu_governor": _first_line(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
+        **power_state(),
         "load_1min": os.getloadavg()[0],
     }
     for name in _DISTRIBUTIONS:
@@ -53,11 +54,4 @@ def _memory_bytes() -> float | None:
     try:
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (ValueError, OSError):
-        return None
-
-
-def _first_line(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8").strip() or None
-    except OSError:
         return None

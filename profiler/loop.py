@@ -1,21 +1,35 @@
-"""The one loop: warm up until steady, then windows, then the per-layer pass."""
+"""The one loop: at rest, warm up until steady, windows, at rest again, then the passes that stand apart."""
 
 import math
+import random
 from dataclasses import dataclass
 from statistics import median
 
 from perframe.engines.base import Engine, LayerTiming
-from perframe.profiler.energy import Meter
+from perframe.profiler.energy import Meter, Stretch
 from perframe.profiler.plan import MeasurementPlan
 from perframe.profiler.result import WarmUp, Window
 from perframe.profiler.stats import quantile
 from perframe.progress import Progress
 
-# Warm-up has ended when the median latency of one stretch is this close to that of the stretch before it.
+# Warm-up has ended when latency and power of one stretch are this close to those of the stretch before it.
 _STEADY_WITHIN = 0.02
 _STRETCH_S = 0.2
 _STRETCH_ITERATIONS = 3
+_STRETCH_UPDATES = 10
+_IDLE_UPDATES = 20
+# Where the sensor sets no length: long enough for a scheduler's hiccup to weigh little.
+_WINDOW_S = 0.5
 _LAYER_ITERATIONS = (5, 100)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One measured stretch: the window, every latency in it, and what the sensor saw."""
+
+    window: Window
+    latencies_s: tuple[float, ...]
+    stretch: Stretch
 
 
 @dataclass(frozen=True)
@@ -24,16 +38,20 @@ class Measured:
 
     Attributes:
         warm_up: How the warm-up went.
-        windows: The measured windows, in order.
-        latencies_s: Seconds of every inference in the windows, in order.
+        saturated: Windows of back-to-back inferences, in order.
+        paced: Windows at a camera's pace; empty where none was asked for.
+        missed: Of the paced inferences, the share that began late because the one before was not done.
         idle_w: Watts at rest, before and after; `None` without a sensor that sees the device at rest.
+        update_period_s: Of the sensor's reading, as far as it is known.
         layers: The profiling pass; empty where none was asked for.
     """
 
     warm_up: WarmUp
-    windows: tuple[Window, ...]
-    latencies_s: tuple[float, ...]
+    saturated: tuple[Observed, ...]
+    paced: tuple[Observed, ...]
+    missed: float
     idle_w: tuple[float, float] | None
+    update_period_s: float | None
     layers: tuple[LayerTiming, ...]
 
 
@@ -50,90 +68,149 @@ def measure(
         idle: Whether to measure the device at rest too.
         progress: Told what is going on.
     """
+    progress("at rest", 0.0)
     before_w = _idle_w(engine, meter, plan) if idle else None
-    warm_up = _warm_up(engine, plan, progress)
-    windows: list[Window] = []
-    latencies: list[float] = []
-    origin_s = engine.clock.now_s()
-    for index in range(plan.windows):
-        progress("measuring", index / plan.windows)
-        window, inside = _window(engine, meter, plan, batch, origin_s)
-        windows.append(window)
-        latencies += inside
+    warm_up, active_w = _warm_up(engine, meter, plan, progress)
+    window_s = window_length_s(plan, meter.update_period_s(), before_w, active_w)
+    pacer = _Pacer(engine, meter, plan, batch, window_s)
+    saturated = pacer.windows(None, f"measuring, {plan.windows} windows of {window_s:.1f} s", progress)
+    paced: tuple[Observed, ...] = ()
+    if plan.fps is not None:
+        paced = pacer.windows(1.0 / plan.fps, f"measuring at {plan.fps:g} inferences/s", progress)
     after_w = _idle_w(engine, meter, plan) if idle else None
     layers: tuple[LayerTiming, ...] = ()
     if plan.layer_s > 0:
         progress("timing layers", 0.0)
         least, most = _LAYER_ITERATIONS
-        wanted = math.ceil(plan.layer_s / median(latencies))
+        wanted = math.ceil(plan.layer_s / median(saturated[-1].latencies_s))
         layers = tuple(engine.layer_timings(min(max(wanted, least), most)))
     return Measured(
         warm_up=warm_up,
-        windows=tuple(windows),
-        latencies_s=tuple(latencies),
+        saturated=saturated,
+        paced=paced,
+        missed=pacer.missed / max(sum(len(each.latencies_s) for each in paced), 1),
         idle_w=None if before_w is None or after_w is None else (before_w, after_w),
+        update_period_s=meter.update_period_s(),
         layers=layers,
     )
 
 
+def window_length_s(
+    plan: MeasurementPlan, update_period_s: float | None, idle_w: float | None, active_w: float | None
+) -> float:
+    """Return how long a window must be for what is missed at its ends to stay below the plan's edge error.
+
+    A reading lags by up to one update, so that up to one update's worth of active power is taken for idle power
+    at a window's edge: error <= period x (1 - idle / active) / length.
+    """
+    if plan.window_s is not None:
+        return plan.window_s
+    if update_period_s is None:
+        return _WINDOW_S
+    share = 1.0
+    if idle_w is not None and active_w is not None and active_w > 0:
+        share = min(max(1.0 - idle_w / active_w, 0.0), 1.0)
+    return max(_WINDOW_S, update_period_s * share / plan.edge_error)
+
+
 def _idle_w(engine: Engine, meter: Meter, plan: MeasurementPlan) -> float | None:
+    period_s = meter.update_period_s() or 0.0
     start_s = engine.clock.now_s()
     meter.start()
-    engine.clock.sleep(plan.idle_s)
-    energy_j = meter.stop()
+    engine.clock.sleep(max(plan.idle_s, _IDLE_UPDATES * period_s))
+    energy_j = meter.stop().energy_j
     return None if energy_j is None else energy_j / (engine.clock.now_s() - start_s)
 
 
-def _timed(engine: Engine) -> float:
-    start_s = engine.clock.now_s()
-    engine.run(1)
-    return engine.clock.now_s() - start_s
-
-
-def _warm_up(engine: Engine, plan: MeasurementPlan, progress: Progress) -> WarmUp:
-    start_s = engine.clock.now_s()
+def _warm_up(
+    engine: Engine, meter: Meter, plan: MeasurementPlan, progress: Progress
+) -> tuple[WarmUp, float | None]:
+    clock = engine.clock
+    start_s = clock.now_s()
     iterations = 0
-    before: float | None = None
+    before: tuple[float, float | None] | None = None
     steady = False
+    power_w: float | None = None
     while not steady:
-        stretch: list[float] = []
-        while len(stretch) < _STRETCH_ITERATIONS or sum(stretch) < _STRETCH_S:
-            stretch.append(_timed(engine))
-        iterations += len(stretch)
-        now = median(stretch)
-        steady = before is not None and abs(now / before - 1.0) <= _STEADY_WITHIN
+        latencies: list[float] = []
+        least_s = max(_STRETCH_S, _STRETCH_UPDATES * (meter.update_period_s() or 0.0))
+        meter.start()
+        stretch_s = clock.now_s()
+        while len(latencies) < _STRETCH_ITERATIONS or clock.now_s() - stretch_s < least_s:
+            begun_s = clock.now_s()
+            engine.run(1)
+            latencies.append(clock.now_s() - begun_s)
+        energy_j = meter.stop().energy_j
+        power_w = None if energy_j is None else energy_j / (clock.now_s() - stretch_s)
+        iterations += len(latencies)
+        now = (median(latencies), power_w)
+        steady = before is not None and all(
+            was is None or is_now is None or abs(is_now - was) <= _STEADY_WITHIN * abs(was)
+            for was, is_now in zip(before, now, strict=True)
+        )
         before = now
-        elapsed_s = engine.clock.now_s() - start_s
+        elapsed_s = clock.now_s() - start_s
         progress("warming up", min(elapsed_s / plan.warm_up_s, 1.0) if plan.warm_up_s else 1.0)
         if elapsed_s >= plan.warm_up_s:
             break
-    return WarmUp(duration_s=engine.clock.now_s() - start_s, iterations=iterations, steady=steady)
+    return WarmUp(duration_s=clock.now_s() - start_s, iterations=iterations, steady=steady), power_w
 
 
-def _window(
-    engine: Engine, meter: Meter, plan: MeasurementPlan, batch: int, origin_s: float
-) -> tuple[Window, list[float]]:
-    clock = engine.clock
-    latencies: list[float] = []
-    meter.start()
-    start_s = clock.now_s()
-    cpu_start_s = clock.cpu_s()
-    previous_s = start_s
-    while len(latencies) < plan.window_iterations or previous_s - start_s < plan.window_s:
-        engine.run(1)
-        now_s = clock.now_s()
-        latencies.append(now_s - previous_s)
-        previous_s = now_s
-    cpu_s = clock.cpu_s() - cpu_start_s
-    energy_j = meter.stop()
-    window = Window(
-        start_s=start_s - origin_s,
-        duration_s=previous_s - start_s,
-        frames=len(latencies) * batch,
-        energy_j=energy_j,
-        cpu_s=cpu_s,
-        p50_s=quantile(latencies, 0.5),
-        p90_s=quantile(latencies, 0.9),
-        p99_s=quantile(latencies, 0.99),
-    )
-    return window, latencies
+class _Pacer:
+    """Runs windows: back to back, or one inference per tick."""
+
+    def __init__(
+        self, engine: Engine, meter: Meter, plan: MeasurementPlan, batch: int, window_s: float
+    ) -> None:
+        self._engine, self._meter, self._plan, self._batch = engine, meter, plan, batch
+        self._window_s = window_s
+        self._origin_s = engine.clock.now_s()
+        self._random = random.Random(plan.seed)
+        self.missed = 0
+
+    def windows(self, tick_s: float | None, what: str, progress: Progress) -> tuple[Observed, ...]:
+        observed = []
+        for index in range(self._plan.windows):
+            progress(what, index / self._plan.windows)
+            # A load in step with a sensor that looks only part of the time would always be seen at the same
+            # moment; a random share of an update between windows moves them against each other.
+            self._engine.clock.sleep(self._random.random() * (self._meter.update_period_s() or 0.0))
+            observed.append(self._window(tick_s))
+        return tuple(observed)
+
+    def _window(self, tick_s: float | None) -> Observed:
+        clock = self._engine.clock
+        latencies: list[float] = []
+        self._meter.start()
+        start_s = previous_s = clock.now_s()
+        cpu_start_s = clock.cpu_s()
+        while len(latencies) < self._plan.window_iterations or previous_s - start_s < self._window_s:
+            if tick_s is not None:
+                due_s = start_s + len(latencies) * tick_s
+                if previous_s > due_s:
+                    self.missed += 1
+                clock.sleep(max(due_s - previous_s, 0.0))
+                previous_s = clock.now_s()
+            self._engine.run(1)
+            now_s = clock.now_s()
+            latencies.append(now_s - previous_s)
+            previous_s = now_s
+        if tick_s is not None:
+            # The last frame's gap belongs to it, as every other frame's does.
+            clock.sleep(max(start_s + len(latencies) * tick_s - previous_s, 0.0))
+            previous_s = clock.now_s()
+        cpu_s = clock.cpu_s() - cpu_start_s
+        stretch = self._meter.stop()
+        window = Window(
+            start_s=start_s - self._origin_s,
+            duration_s=previous_s - start_s,
+            frames=len(latencies) * self._batch,
+            energy_j=stretch.energy_j,
+            counter_j=stretch.counter_j,
+            readings=stretch.readings,
+            cpu_s=cpu_s,
+            p50_s=quantile(latencies, 0.5),
+            p90_s=quantile(latencies, 0.9),
+            p99_s=quantile(latencies, 0.99),
+        )
+        return Observed(window, tuple(latencies), stretch)

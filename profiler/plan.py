@@ -12,22 +12,30 @@ class MeasurementPlan:
     Attributes:
         batches: Batch sizes, in the order they are measured.
         windows: Measured windows per batch size; each is one observation of every mean.
-        window_s: Least length of a window.
+        window_s: Least length of a window; `None` lets it follow from the sensor and `edge_error`.
+        edge_error: How much of a window's energy may be missed at its ends, at most: the reading lags by up to
+            one update, so this is update period x (1 - idle / active power) / window length.
         window_iterations: Least number of inferences in a window.
-        warm_up_s: Longest warm-up; it ends sooner once the latency is steady.
+        warm_up_s: Longest warm-up; it ends sooner once latency and power are steady.
         layer_s: About how long the per-layer pass runs; 0 leaves it out.
-        idle_s: How long the device is watched at rest, before and after each batch size.
+        idle_s: How long the device is watched at rest, before and after each batch size; at least 20 updates
+            of the sensor.
+        fps: Also run at a camera's pace: one inference every 1 / fps seconds. `None` leaves that out.
+        allow_other_processes: Whether a measurement is valid while others use the device.
         seed: Of the random inputs.
     """
 
     batches: tuple[int, ...] = (1,)
     windows: int = 10
-    window_s: float = 0.5
+    window_s: float | None = None
+    edge_error: float = 0.005
     window_iterations: int = 2
     warm_up_s: float = 10.0
     layer_s: float = 1.0
     idle_s: float = 0.5
     seed: int = 0
+    fps: float | None = None
+    allow_other_processes: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a plan that cannot give a result.
@@ -44,5 +52,12 @@ class MeasurementPlan:
             )
         if self.windows < 2:
             raise UsageError(f"{self.windows} windows: an interval needs at least 2.", "Give --windows 10.")
-        if not 0 < self.window_s <= 3600 or not 0 <= self.warm_up_s <= 3600:
+        if not 0 < (self.window_s or 1.0) <= 3600 or not 0 <= self.warm_up_s <= 3600:
             raise UsageError("Windows and warm-up take between 0 and 3600 seconds.", "Give --window-s 0.5.")
+        if not 0 < self.edge_error <= 0.5:
+            raise UsageError(
+                f"Edge error {self.edge_error}: expected a share of a window's energy.",
+                "Give --edge-error 0.005.",
+            )
+        if self.fps is not None and not 0 < self.fps <= 1e6:
+            raise UsageError(f"{self.fps} frames per second: expected more than 0.", "Give --fps 30.")

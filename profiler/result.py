@@ -34,6 +34,8 @@ class Window:
         duration_s: From the first inference's start to the last one's end.
         frames: Inferences times batch size.
         energy_j: Gross joules of the window; `None` if unknown.
+        counter_j: The same by the device's own counter, where it was read beside the power readings.
+        readings: Distinct power readings in it; `None` where energy comes from a counter.
         cpu_s: CPU seconds this process spent in it.
         p50_s: Median seconds per inference in it.
         p90_s: 90th percentile.
@@ -44,6 +46,8 @@ class Window:
     duration_s: float
     frames: int
     energy_j: float | None
+    counter_j: float | None
+    readings: int | None
     cpu_s: float
     p50_s: float
     p90_s: float
@@ -92,7 +96,12 @@ class Energy:
         epf_above_idle_j: The same less what the device draws at rest.
         power_w: Mean power in the windows.
         idle_w: Mean power at rest, before and after.
-        absolute_uncertainty: Relative error the sensor's gain may have; `None` if unknown.
+        relative_uncertainty: Of `epf_j` against other results from this device and sensor: half its interval and
+            what may be missed at the windows' ends, over the value.
+        absolute_uncertainty: Of `epf_j` against the truth, from the sensor's gain; `None` if nothing is known.
+        counter_epf_j: Energy per frame by the device's own counter, where there is one beside the readings.
+        update_period_s: How often the reading changed; `None` without power readings.
+        edge_error: Bound of what was missed at the windows' ends, see `MeasurementPlan.edge_error`.
         details: What else there is to know about the sensor.
         windows: The raw windows.
     """
@@ -104,9 +113,62 @@ class Energy:
     epf_above_idle_j: Estimate | None
     power_w: Estimate | None
     idle_w: float | None
+    relative_uncertainty: float | None
     absolute_uncertainty: float | None
+    counter_epf_j: float | None
+    update_period_s: float | None
+    edge_error: float | None
     details: Mapping[str, str | float]
     windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True)
+class Paced:
+    """At a camera's pace: one inference every 1 / fps seconds, the gaps included.
+
+    Attributes:
+        fps: Inferences per second that were asked for.
+        epf_j: Joules per frame, gaps included.
+        power_w: Mean power.
+        closed_form_epf_j: What follows from the saturated figures: energy above idle per frame, plus idle power
+            for one frame's share of a tick.
+        missed_share: Share of inferences that began late because the one before was not done.
+        p50_s: Median seconds per inference.
+        p99_s: 99th percentile.
+        windows: The raw windows.
+    """
+
+    fps: float
+    epf_j: Estimate | None
+    power_w: Estimate | None
+    closed_form_epf_j: float | None
+    missed_share: float
+    p50_s: float
+    p99_s: float
+    windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True)
+class DeviceState:
+    """What the device went through during the windows, as far as its sensor tells.
+
+    Attributes:
+        temperature_start_c: Before the first window.
+        temperature_end_c: After the last.
+        clock_low_hz: Lowest clock seen at a window's end.
+        clock_high_hz: Highest.
+        limited_share: Share of the windows' time that clocks were held down, by reason.
+        limits: Reasons seen to hold clocks down at a window's end, where there are no counters.
+        other_processes: Others that used the device.
+    """
+
+    temperature_start_c: float | None
+    temperature_end_c: float | None
+    clock_low_hz: float | None
+    clock_high_hz: float | None
+    limited_share: Mapping[str, float]
+    limits: tuple[str, ...]
+    other_processes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -168,6 +230,8 @@ class BatchResult:
         warm_up: Before the windows.
         latency: Whole network.
         energy: Whole network.
+        paced: Whole network at a camera's pace; `None` unless asked for.
+        device_state: `None` where the sensor does not tell.
         layers: Per step, in execution order.
         layers_sum_s: Sum of the steps' latencies; `None` without a per-layer pass.
         layers_gap_s: Median latency of the whole network less that sum: what happens between the steps, and
@@ -181,6 +245,8 @@ class BatchResult:
     warm_up: WarmUp
     latency: Latency
     energy: Energy
+    paced: Paced | None
+    device_state: DeviceState | None
     layers: tuple[LayerResult, ...]
     layers_sum_s: float | None
     layers_gap_s: float | None

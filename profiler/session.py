@@ -9,10 +9,11 @@ from perframe.engines.inputs import inputs_sha256, seeded_inputs
 from perframe.engines.registry import backend_named
 from perframe.export.onnx_model import resolve_input_shapes
 from perframe.profiler.energy import Meter, open_meter
-from perframe.profiler.environment import cpu_model, environment
+from perframe.profiler.environment import cpu_model, environment, usable_cpus
 from perframe.profiler.lock import device_lock
 from perframe.profiler.loop import measure
 from perframe.profiler.plan import MeasurementPlan
+from perframe.profiler.power_state import power_state
 from perframe.profiler.result import BatchResult, EngineInfo, Profile
 from perframe.profiler.sensors.base import Sensor
 from perframe.profiler.summary import summarise
@@ -50,10 +51,21 @@ def profile(
     done: list[BatchResult] = []
 
     def so_far() -> Profile:
-        return _profile(artifact, plan, sensor, tuple(done), machine)
+        return Profile(
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            perframe=perframe.__version__,
+            complete=len(done) == len(plan.batches),
+            model=artifact.model,
+            engine=_engine_info(artifact),
+            environment=machine,
+            regime="inference",
+            identity=identity,
+            plan=plan,
+            batches=tuple(done),
+        )
 
     with device_lock(artifact.device, wait_s):
-        machine = environment()
+        machine, identity = environment(), _identity(artifact, plan, sensor)
         with backend.open(artifact) as engine, open_meter(sensor, engine.clock) as meter:
             for batch in plan.batches:
 
@@ -82,31 +94,23 @@ def _batch(
     idle = sensor is not None and sensor.kind == "measured"
     measured = measure(engine, meter, plan, batch, idle=idle, progress=progress)
     return summarise(
-        measured, batch=batch, inputs_sha256=inputs_sha256(inputs), sensor=sensor, layers=artifact.layers
+        measured,
+        plan=plan,
+        batch=batch,
+        inputs_sha256=inputs_sha256(inputs),
+        sensor=sensor,
+        layers=artifact.layers,
     )
 
 
-def _profile(
-    artifact: EngineArtifact,
-    plan: MeasurementPlan,
-    sensor: Sensor | None,
-    batches: tuple[BatchResult, ...],
-    machine: dict[str, str | float | None],
-) -> Profile:
-    engine = EngineInfo(
-        backend=artifact.backend,
-        version=artifact.version,
-        device=artifact.device,
-        provider=artifact.provider,
-        threads=artifact.threads,
-        artifact_sha256=artifact.sha256,
-        build_s=artifact.build_s,
-    )
-    identity: dict[str, str | float | None] = {
+def _identity(
+    artifact: EngineArtifact, plan: MeasurementPlan, sensor: Sensor | None
+) -> dict[str, str | float | None]:
+    return {
         "device": artifact.device,
         "device_name": cpu_model() if artifact.device == "cpu" else artifact.device,
-        "cpus": machine["cpus"],
-        "cpu_governor": machine["cpu_governor"],
+        "cpus": float(usable_cpus()),
+        **power_state(),
         "backend": artifact.backend,
         "backend_version": artifact.version,
         "provider": artifact.provider,
@@ -119,15 +123,15 @@ def _profile(
         "energy_kind": sensor.kind if sensor else "absent",
         **{f"sensor_{key}": value for key, value in (sensor.details if sensor else {}).items()},
     }
-    return Profile(
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        perframe=perframe.__version__,
-        complete=len(batches) == len(plan.batches),
-        model=artifact.model,
-        engine=engine,
-        environment=machine,
-        regime="inference",
-        identity=identity,
-        plan=plan,
-        batches=batches,
+
+
+def _engine_info(artifact: EngineArtifact) -> EngineInfo:
+    return EngineInfo(
+        backend=artifact.backend,
+        version=artifact.version,
+        device=artifact.device,
+        provider=artifact.provider,
+        threads=artifact.threads,
+        artifact_sha256=artifact.sha256,
+        build_s=artifact.build_s,
     )

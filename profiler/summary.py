@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from perframe.engines.base import EngineLayer, LayerTiming
 from perframe.profiler.checks import quality_of
-from perframe.profiler.loop import Measured
-from perframe.profiler.result import BatchResult, Energy, Latency, LayerResult, Window
+from perframe.profiler.energy import Stretch
+from perframe.profiler.loop import Measured, Observed
+from perframe.profiler.plan import MeasurementPlan
+from perframe.profiler.result import BatchResult, DeviceState, Energy, Latency, LayerResult, Paced, Window
 from perframe.profiler.sensors.base import Sensor
 from perframe.profiler.stats import Estimate, mean_interval, quantile
 
@@ -16,6 +18,7 @@ from perframe.profiler.stats import Estimate, mean_interval, quantile
 def summarise(
     measured: Measured,
     *,
+    plan: MeasurementPlan,
     batch: int,
     inputs_sha256: str,
     sensor: Sensor | None,
@@ -25,26 +28,58 @@ def summarise(
 
     Args:
         measured: The raw observations.
+        plan: What was asked for.
         batch: Frames per inference.
         inputs_sha256: Of the inputs that were bound.
         sensor: What the windows' joules came from; `None` without one.
         layers: The engine's steps.
     """
-    latency = _latency(measured, batch)
+    latency = _latency(measured.saturated, batch)
     energy = _energy(measured, sensor)
     rows = layer_results(measured.layers, layers, _attributable_j(energy))
     total_s = math.fsum(row.latency_s for row in rows) if rows else None
-    return BatchResult(
+    state = device_state([each.stretch for each in (*measured.saturated, *measured.paced)])
+    result = BatchResult(
         batch=batch,
         inputs_sha256=inputs_sha256,
         warm_up=measured.warm_up,
         latency=latency,
         energy=energy,
+        paced=None if plan.fps is None else _paced(measured, energy, plan.fps, batch),
+        device_state=state,
         layers=rows,
         layers_sum_s=total_s,
         layers_gap_s=None if total_s is None else latency.p50_s - total_s,
         attributed_share=math.fsum(row.share for row in rows if row.module is not None) if rows else None,
-        quality=quality_of(measured.warm_up, latency, energy, rows),
+        quality=(),
+    )
+    return replace(result, quality=quality_of(result, allow_others=plan.allow_other_processes))
+
+
+def device_state(stretches: Sequence[Stretch]) -> DeviceState | None:
+    """Sum up what the device went through during the windows; `None` where its sensor does not tell."""
+    edges = [(s.before, s.after) for s in stretches if s.before is not None and s.after is not None]
+    if not edges:
+        return None
+    seen = [condition for pair in edges for condition in pair]
+    elapsed_s = math.fsum(after.t_s - before.t_s for before, after in edges)
+    reasons = sorted(
+        {reason for before, after in edges for reason in before.limited_s.keys() & after.limited_s.keys()}
+    )
+    limited_s = {
+        r: math.fsum(a.limited_s[r] - b.limited_s[r] for b, a in edges if r in b.limited_s) for r in reasons
+    }
+    clocks = [condition.clock_hz for _, condition in edges if condition.clock_hz is not None]
+    return DeviceState(
+        temperature_start_c=seen[0].temperature_c,
+        temperature_end_c=seen[-1].temperature_c,
+        clock_low_hz=min(clocks, default=None),
+        clock_high_hz=max(clocks, default=None),
+        limited_share={reason: seconds / elapsed_s for reason, seconds in limited_s.items()}
+        if elapsed_s > 0
+        else {},
+        limits=tuple(sorted({limit for condition in seen for limit in condition.limits})),
+        other_processes=tuple(sorted({other for condition in seen for other in condition.other_processes})),
     )
 
 
@@ -144,42 +179,84 @@ def by_module(layers: Sequence[LayerResult]) -> tuple[ModuleTotal, ...]:
     return tuple(totals)
 
 
-def _latency(measured: Measured, batch: int) -> Latency:
-    seconds = measured.latencies_s
-    per_window = [window.duration_s * batch / window.frames for window in measured.windows]
+def _latency(observed: Sequence[Observed], batch: int) -> Latency:
+    seconds = [latency for each in observed for latency in each.latencies_s]
+    windows = [each.window for each in observed]
     return Latency(
         p50_s=quantile(seconds, 0.5),
         p90_s=quantile(seconds, 0.9),
         p99_s=quantile(seconds, 0.99),
-        mean=mean_interval(per_window),
-        frames_per_s=sum(w.frames for w in measured.windows)
-        / math.fsum(w.duration_s for w in measured.windows),
+        mean=mean_interval([window.duration_s * batch / window.frames for window in windows]),
+        frames_per_s=sum(w.frames for w in windows) / math.fsum(w.duration_s for w in windows),
         samples=len(seconds),
     )
 
 
 def _energy(measured: Measured, sensor: Sensor | None) -> Energy:
-    windows = measured.windows
-    seen = [(window, window.energy_j) for window in windows if window.energy_j is not None]
-    # A mean over the windows a sensor happened to see would be a mean over a choice of windows.
-    whole = sensor is not None and len(seen) == len(windows)
-    idle_w = sum(measured.idle_w) / 2.0 if whole and measured.idle_w is not None else None
+    windows = tuple(each.window for each in measured.saturated)
+    epf_j, power_w = _epf_and_power(windows)
+    idle_w = sum(measured.idle_w) / 2.0 if epf_j and measured.idle_w is not None else None
+    edge_error = None
+    if power_w and measured.update_period_s is not None:
+        share = 1.0 - min(idle_w / power_w.value, 1.0) if idle_w is not None and power_w.value > 0 else 1.0
+        edge_error = measured.update_period_s * share / min(window.duration_s for window in windows)
+    counted = [window.counter_j / window.frames for window in windows if window.counter_j is not None]
     return Energy(
-        kind=sensor.kind if sensor is not None and whole else "absent",
+        kind=sensor.kind if sensor is not None and epf_j else "absent",
         sensor=sensor.name if sensor else None,
         domain=sensor.domain if sensor else None,
-        epf_j=mean_interval([energy_j / w.frames for w, energy_j in seen]) if whole else None,
-        epf_above_idle_j=_above_idle(seen, idle_w) if idle_w is not None else None,
-        power_w=mean_interval([energy_j / w.duration_s for w, energy_j in seen]) if whole else None,
+        epf_j=epf_j,
+        epf_above_idle_j=_above_idle(windows, idle_w) if idle_w is not None else None,
+        power_w=power_w,
         idle_w=idle_w,
-        absolute_uncertainty=None,
+        relative_uncertainty=_relative(epf_j, edge_error or 0.0),
+        absolute_uncertainty=sensor.absolute_uncertainty if sensor is not None and epf_j else None,
+        counter_epf_j=math.fsum(counted) / len(counted) if counted and len(counted) == len(windows) else None,
+        update_period_s=measured.update_period_s,
+        edge_error=edge_error,
         details=dict(sensor.details) if sensor else {},
         windows=windows,
     )
 
 
-def _above_idle(seen: Sequence[tuple[Window, float]], idle_w: float) -> Estimate:
-    return mean_interval([(energy_j - idle_w * w.duration_s) / w.frames for w, energy_j in seen])
+def _epf_and_power(windows: Sequence[Window]) -> tuple[Estimate | None, Estimate | None]:
+    seen = [(window, window.energy_j) for window in windows if window.energy_j is not None]
+    # A mean over the windows a sensor happened to see would be a mean over a choice of windows.
+    if not seen or len(seen) < len(windows):
+        return None, None
+    return (
+        mean_interval([energy_j / w.frames for w, energy_j in seen]),
+        mean_interval([energy_j / w.duration_s for w, energy_j in seen]),
+    )
+
+
+def _above_idle(windows: Sequence[Window], idle_w: float) -> Estimate:
+    return mean_interval([((w.energy_j or 0.0) - idle_w * w.duration_s) / w.frames for w in windows])
+
+
+def _relative(epf_j: Estimate | None, edge_error: float) -> float | None:
+    if epf_j is None or epf_j.low is None or epf_j.high is None or epf_j.value <= 0:
+        return None
+    return (epf_j.high - epf_j.low) / 2.0 / epf_j.value + edge_error
+
+
+def _paced(measured: Measured, energy: Energy, fps: float, batch: int) -> Paced:
+    windows = tuple(each.window for each in measured.paced)
+    seconds = [latency for each in measured.paced for latency in each.latencies_s]
+    epf_j, power_w = _epf_and_power(windows)
+    closed_form_j = None
+    if energy.epf_above_idle_j is not None and energy.idle_w is not None:
+        closed_form_j = energy.epf_above_idle_j.value + energy.idle_w / fps / batch
+    return Paced(
+        fps=fps,
+        epf_j=epf_j,
+        power_w=power_w,
+        closed_form_epf_j=closed_form_j,
+        missed_share=measured.missed,
+        p50_s=quantile(seconds, 0.5),
+        p99_s=quantile(seconds, 0.99),
+        windows=windows,
+    )
 
 
 def _attributable_j(energy: Energy) -> float | None:

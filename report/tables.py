@@ -10,6 +10,7 @@ from rich.text import Text
 from perframe.engines.base import ModelInfo
 from perframe.engines.convert import Conversion
 from perframe.export.cost import LayerCost
+from perframe.profiler.doctor import Diagnosis
 from perframe.profiler.result import BatchResult, Energy, Profile
 from perframe.profiler.stats import Estimate
 from perframe.profiler.summary import ModuleTotal, by_module
@@ -44,6 +45,8 @@ def profile_tables(profile: Profile, top: int) -> RenderableType:
         Text(),
         _overview(profile.batches),
     ]
+    if any(batch.paced for batch in profile.batches):
+        parts.append(_paced(profile.batches))
     for batch in profile.batches:
         if batch.layers:
             parts.append(_modules(batch, top))
@@ -81,6 +84,20 @@ def inspection(
                 "–" if cost.intensity is None else f"{cost.intensity:.1f}",
             )
     return Group(_model_line(model), *(Text(note, style="dim") for note in notes), Text(), table)
+
+
+def diagnosis_table(diagnosis: Diagnosis) -> RenderableType:
+    """Show what a machine can do."""
+    machine = Table.grid(padding=(0, 2))
+    for key, value in diagnosis.environment.items():
+        machine.add_row(key, "–" if value is None else str(value))
+    table = _table("What can be used here")
+    for name in ("", "", "found", "what would mend it"):
+        table.add_column(name, overflow="fold")
+    for finding in diagnosis.findings:
+        mark = Text("✓", style="green") if finding.works else Text("✗", style="red")
+        table.add_row(mark, f"{finding.topic} {finding.name}", Text(finding.what), Text(finding.remedy))
+    return Group(machine, Text(), table)
 
 
 def _table(title: str) -> Table:
@@ -145,6 +162,35 @@ def _overview(batches: Sequence[BatchResult]) -> Table:
         cells = [quantity(s, "s") for s in (latency.p50_s, latency.p90_s, latency.p99_s)]
         cells += [_with_interval(latency.mean, "s"), f"{latency.frames_per_s:.1f}"]
         table.add_row(str(batch.batch), *cells, *(cell(batch.energy) for cell in energies))
+    absolute = next(
+        (b.energy.absolute_uncertainty for b in batches if b.energy.absolute_uncertainty is not None), None
+    )
+    if absolute is not None:
+        table.caption = (
+            f"± holds between runs on this device; the sensor may be off the truth by {absolute:.0%}"
+        )
+    return table
+
+
+def _paced(batches: Sequence[BatchResult]) -> Table:
+    fps = next(batch.paced.fps for batch in batches if batch.paced)
+    table = _table(f"At a camera's pace: {fps:g} inferences per second, the gaps included")
+    for name in ("batch", "p50", "p99", "late", "EPF", "EPF by closed form", "power"):
+        table.add_column(name, justify="right")
+    for batch in batches:
+        if paced := batch.paced:
+            table.add_row(
+                str(batch.batch),
+                quantity(paced.p50_s, "s"),
+                quantity(paced.p99_s, "s"),
+                percent(paced.missed_share),
+                f"{_with_interval(paced.epf_j, 'J')} ({batch.energy.kind})",
+                quantity(paced.closed_form_epf_j, "J"),
+                _with_interval(paced.power_w, "W"),
+            )
+    table.caption = (
+        "closed form: energy above idle of a saturated frame, plus idle power for the time between frames"
+    )
     return table
 
 
@@ -175,7 +221,7 @@ def _modules(batch: BatchResult, top: int) -> Table:
             quantity(sum(t.latency_s for t in rest), "s"),
             percent(sum(t.share for t in rest)),
             "",
-            quantity(sum(t.overhead_s for t in rest), "s"),
+            quantity(sum(t.overhead_s for t in rest) or None, "s"),
             quantity(sum(t.macs or 0 for t in rest), ""),
             *("", "", ""),
             *tail,

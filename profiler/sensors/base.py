@@ -6,8 +6,8 @@ averaging and judging to others.
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, runtime_checkable
 
 from perframe.engines.clock import Clock
 
@@ -34,6 +34,28 @@ class EnergySample:
     energy_j: float
 
 
+@dataclass(frozen=True)
+class Conditions:
+    """The state of a device at one moment: what can spoil a measurement. None is what it does not tell.
+
+    Attributes:
+        t_s: When, on the clock the sensor was opened with.
+        temperature_c: Of the chip.
+        clock_hz: Of the cores that compute.
+        limited_s: Seconds so far that clocks were held down, by reason (`thermal`, `power_brake`, `power_cap`,
+            `sync_boost`); only differences mean anything. Empty where there are no such counters.
+        limits: Reasons that hold clocks down at this moment; all there is where there are no counters.
+        other_processes: Other processes that use the device, each as people would name it.
+    """
+
+    t_s: float
+    temperature_c: float | None = None
+    clock_hz: float | None = None
+    limited_s: Mapping[str, float] = field(default_factory=dict)
+    limits: tuple[str, ...] = ()
+    other_processes: tuple[str, ...] = ()
+
+
 class Reader(Protocol):
     """An opened sensor."""
 
@@ -42,6 +64,27 @@ class Reader(Protocol):
 
         Raises:
             MeasurementError: The sensor gives nothing that can be believed.
+        """
+        ...
+
+
+@runtime_checkable
+class Monitor(Reader, Protocol):
+    """An opened sensor that can say more than one figure."""
+
+    def counter(self) -> EnergySample | None:
+        """Read the device's own energy counter, if it has one, to be held against the power readings.
+
+        Raises:
+            MeasurementError: It was there and is gone.
+        """
+        ...
+
+    def conditions(self) -> Conditions:
+        """Look at the device's state.
+
+        Raises:
+            MeasurementError: The device is gone.
         """
         ...
 
@@ -67,6 +110,16 @@ class Sensor(Protocol):
     @property
     def poll_interval_s(self) -> float | None:
         """How often to read; None for a counter, which is read exactly twice per window."""
+        ...
+
+    @property
+    def update_period_s(self) -> float | None:
+        """How often its reading changes; None if that is not known before it is watched."""
+        ...
+
+    @property
+    def absolute_uncertainty(self) -> float | None:
+        """How far off the true value its readings may be, relative; None if nothing is known about it."""
         ...
 
     @property

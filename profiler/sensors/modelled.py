@@ -28,6 +28,8 @@ class Modelled:
     domain: ClassVar[Domain] = "package"
     kind: ClassVar[Kind] = "modelled"
     poll_interval_s: ClassVar[None] = None
+    update_period_s: ClassVar[None] = None
+    absolute_uncertainty: ClassVar[None] = None
     max_window_s: ClassVar[None] = None
 
     def __post_init__(self) -> None:

@@ -12,13 +12,16 @@ ENTRY_POINTS = "perframe.sensors"
 
 # Strings, so that choosing one sensor imports no other's libraries.
 _BUILT_IN = {
+    "jetson": "perframe.profiler.sensors.jetson:Jetson",
     "modelled": "perframe.profiler.sensors.modelled:Modelled",
+    "nvml": "perframe.profiler.sensors.nvml:Nvml",
     "rapl": "perframe.profiler.sensors.rapl:Rapl",
     "replay": "perframe.profiler.sensors.replay:Replay",
+    "sim": "perframe.profiler.sensors.simulated:Simulated",
 }
 
 # What `auto` tries per kind of device: sensors that cover it, measured ones first.
-_AUTO = {"cpu": ("rapl", "modelled"), "fake": ("modelled",)}
+_AUTO = {"cpu": ("rapl", "modelled"), "cuda": ("nvml", "jetson"), "fake": ("modelled",)}
 
 
 def sensor_names() -> tuple[str, ...]:
@@ -30,7 +33,7 @@ def sensor_from(spec: str, *, watts_per_core: float, device: str) -> Sensor | No
     """Make the sensor that `--sensor` asks for.
 
     Args:
-        spec: A name of `sensor_names()`, with `:ARGUMENT` where it takes one (`replay:FILE`, `rapl:ROOT`);
+        spec: A name of `sensor_names()`, with `:ARGUMENT` where it takes one (`replay:FILE`, `nvml:UUID`);
             `auto` for the first available one that covers the device; `none` for no sensor.
         watts_per_core: Watts that a busy CPU core is stated to draw, for `modelled`.
         device: The device the engine runs on, such as "cpu" or "cuda:0".

@@ -54,6 +54,8 @@ class RampSensor:
     kind: str = "measured"
     poll_interval_s: float | None = 0.01
     max_window_s: float | None = None
+    update_period_s: float | None = None
+    absolute_uncertainty: float | None = None
     details: Mapping[str, str | float] = field(default_factory=dict)
 
     def unavailable(self) -> str | None:
@@ -74,7 +76,7 @@ def test_polled_power_is_integrated_over_the_stretch() -> None:
         clock.sleep(1.0)
         meter.start()
         clock.sleep(2.0)
-        energy_j = meter.stop()
+        energy_j = meter.stop().energy_j
     # The integral of 10 W/s from 1 s to 3 s is 40 J; the sensor's last update holds at the end.
     assert energy_j == pytest.approx(40.0, rel=0.01)
 
@@ -85,7 +87,7 @@ def test_modelled_energy_is_cpu_time_times_watts() -> None:
         clock.advance(5.0, cpu_s=5.0)
         meter.start()
         clock.advance(2.0, cpu_s=3.0)
-        assert meter.stop() == pytest.approx(36.0)
+        assert meter.stop().energy_j == pytest.approx(36.0)
 
 
 def test_without_a_sensor_there_is_no_energy() -> None:
@@ -93,4 +95,4 @@ def test_without_a_sensor_there_is_no_energy() -> None:
     with open_meter(None, clock) as meter:
         meter.start()
         clock.sleep(1.0)
-        assert meter.stop() is None
+        assert meter.stop().energy_j is None

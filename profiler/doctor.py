@@ -1,0 +1,112 @@
+"""What this machine can build, run and measure, and what would mend the rest."""
+
+import importlib.util
+from dataclasses import dataclass
+from typing import Literal
+
+from perframe.engines.clock import SystemClock
+from perframe.engines.registry import backend_named, backend_names
+from perframe.errors import PerframeError
+from perframe.profiler.characterise import SensorCharacter, kept_character
+from perframe.profiler.energy import open_meter
+from perframe.profiler.environment import environment
+from perframe.profiler.sensors.base import Sensor
+from perframe.profiler.sensors.registry import sensor_from, sensor_names
+
+# Long enough for a dozen updates of the slowest sensors.
+_WATCH_S = 2.0
+# They need a file or parameters, and say nothing about the machine.
+_NOT_HARDWARE = frozenset({"replay", "sim"})
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        topic: `checkpoints`, `engine` or `sensor`.
+        name: Which one.
+        works: Whether it can be used here.
+        what: What was found.
+        remedy: What would mend it; empty where nothing needs to.
+    """
+
+    topic: Literal["checkpoints", "engine", "sensor"]
+    name: str
+    works: bool
+    what: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Everything that was found; holds no host name, user name or path of the user's."""
+
+    environment: dict[str, str | float | None]
+    findings: tuple[Finding, ...]
+
+
+def examine(device: str = "cpu") -> Diagnosis:
+    """Look at the machine. Takes a few seconds where there is a power sensor to watch.
+
+    Args:
+        device: The device whose sensors are looked at.
+    """
+    torch = importlib.util.find_spec("torch") is not None
+    findings = [
+        Finding(
+            "checkpoints",
+            "torch",
+            torch,
+            "checkpoints can be read" if torch else "not installed: only ONNX files and engines can be given",
+            "" if torch else "pip install 'perframe[torch]'",
+        )
+    ]
+    findings += [_engine(name) for name in backend_names()]
+    findings += [_sensor(name, device) for name in sensor_names() if name not in _NOT_HARDWARE]
+    return Diagnosis(environment(), tuple(findings))
+
+
+def _engine(name: str) -> Finding:
+    try:
+        backend_named(name)
+    except PerframeError as error:
+        return Finding("engine", name, False, error.message, error.hint)
+    return Finding("engine", name, True, "can build and run", "")
+
+
+def _sensor(name: str, device: str) -> Finding:
+    try:
+        sensor = sensor_from(name, watts_per_core=10.0, device=device)
+        assert sensor is not None, "only 'none' is no sensor"
+        return Finding("sensor", name, True, _watched(sensor), "")
+    except PerframeError as error:
+        return Finding("sensor", name, False, error.message, error.hint)
+
+
+def _watched(sensor: Sensor) -> str:
+    told = [sensor.kind, f"domain {sensor.domain}"]
+    told += [f"{key} {value}" for key, value in sensor.details.items()]
+    if sensor.kind == "measured":
+        clock = SystemClock()
+        with open_meter(sensor, clock) as meter:
+            meter.start()
+            clock.sleep(_WATCH_S)
+            energy_j = meter.stop().energy_j
+            period_s = meter.update_period_s()
+        if energy_j is not None:
+            told.append(f"{energy_j / _WATCH_S:.1f} W at rest")
+        told.append(
+            "update period not seen" if period_s is None else f"updates every {period_s * 1e3:.0f} ms"
+        )
+        told += _character(kept_character(sensor))
+    return ", ".join(told)
+
+
+def _character(character: SensorCharacter | None) -> list[str]:
+    if character is None:
+        return []
+    return [
+        f"averages over {character.averaging_window_s * 1e3:.0f} ms",
+        f"late by {character.delay_s * 1e3:.0f} ms",
+    ]
