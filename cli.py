@@ -4,7 +4,10 @@ Every command imports what it needs when it runs, so that `perframe --help` load
 onnxruntime.
 """
 
+import io
 import json
+import math
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -27,6 +30,14 @@ _STDOUT = "-"
 
 def main() -> None:
     """Run the command line and exit with the code of `perframe.errors`."""
+    for name in ("SIGTERM", "SIGHUP"):
+        # They end the work as Ctrl-C does: what is half-written goes, what was finished stays.
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal or pipe that cannot show a character gets a substitute, not a traceback.
+            stream.reconfigure(errors="replace")
     sys.exit(run(sys.argv[1:]))
 
 
@@ -50,10 +61,16 @@ def run(arguments: list[str]) -> int:
         return _fail(
             "Not enough memory.", "Close other programs, or take a smaller batch or model.", 6, debug
         )
+    except RecursionError as error:
+        return _fail(f"Nested too deeply: {error}.", "The file may be damaged or hostile.", 5, debug)
     except BrokenPipeError:
         # The reader of stdout has gone, as `perframe ... | head` does; Python would complain at exit.
         sys.stdout = None
         return 0
+    except OSError as error:
+        return _fail(
+            f"{error.strerror or error}: {error.filename or 'the output'}.", "Is the disk full?", 6, debug
+        )
     except Exception as error:
         traceback.print_exc()
         return _fail(f"A bug in perframe: {error!r}.", "Report it with the traceback above.", 1, False)
@@ -63,7 +80,8 @@ def run(arguments: list[str]) -> int:
 def _fail(message: str, hint: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    print(f"error: {message}\nhint: {hint}", file=sys.stderr)  # noqa: T201
+    if sys.stderr is not None:
+        print(f"error: {message}\nhint: {hint}", file=sys.stderr)  # noqa: T201
     return code
 
 
@@ -101,7 +119,7 @@ def _with_engine(function: F) -> F:
     """Give a command the options that say how an engine is built."""
     for option in (
         click.option(
-            "--threads", type=click.IntRange(1), help="Threads per operator [the runtime's choice]."
+            "--threads", type=click.IntRange(1, 1024), help="Threads per operator [the runtime's choice]."
         ),
         click.option("--provider", help="ONNX Runtime provider: cpu, cuda, tensorrt [fits the device]."),
         click.option("--device", help="cpu or cuda:N [cpu]."),
@@ -109,6 +127,16 @@ def _with_engine(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+class _Finite(click.FloatRange):
+    """A float that is a number: "nan" lies in every range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 _FILE = click.Path(path_type=Path)
@@ -133,9 +161,13 @@ def command() -> None:
 @click.option(
     "--groups", type=click.IntRange(1), metavar="g", help="FgGC: the same number of groups everywhere."
 )
-@click.option("--width", type=float, default=1.0, show_default=True, help="Multiplies every channel count.")
-@click.option("--classes", type=click.IntRange(1), default=1000, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the weights.")
+@click.option(
+    "--width", type=_Finite(), default=1.0, show_default=True, help="Multiplies every channel count."
+)
+@click.option("--classes", type=click.IntRange(1, 1_000_000), default=1000, show_default=True)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the weights."
+)
 @click.option("--input", "inputs", multiple=True, metavar="CxHxW", help="Input size [3x224x224].")
 @click.option("-o", "output", type=_FILE, required=True, metavar="FILE.pth.tar")
 @_common
@@ -204,7 +236,11 @@ def inspect(file: Path, inputs: tuple[str, ...], factory: str | None, every: boo
 @_with_network
 @click.option("--parity/--no-parity", default=True, show_default=True, help="Compare with the framework.")
 @click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the inputs compared on."
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Of the inputs compared on.",
 )
 @_common
 def export(
@@ -266,6 +302,7 @@ def build(
     as_json: bool,
 ) -> None:
     """Build an engine from an ONNX MODEL."""
+    from perframe.engines.artifact import sidecar_of
     from perframe.engines.prepare import build_engine
 
     artifact = build_engine(
@@ -278,7 +315,7 @@ def build(
         input_shapes=_shapes(inputs),
     )
     if as_json:
-        click.echo(artifact.sidecar.read_text(encoding="utf-8").rstrip())
+        click.echo(sidecar_of(output).read_text(encoding="utf-8").rstrip())
     else:
         click.echo(
             f"{output}: {artifact.model.name} for {artifact.backend} {artifact.version} on {artifact.device}, "
@@ -298,26 +335,34 @@ def build(
 )
 @click.option(
     "--watts",
-    type=click.FloatRange(0.0, 10_000.0, min_open=True),
+    type=_Finite(0.0, 10_000.0, min_open=True),
     default=10.0,
     show_default=True,
     help="Watts of one busy core, for the modelled sensor.",
 )
-@click.option("--windows", type=int, default=10, show_default=True, help="Measured windows per batch size.")
-@click.option("--window-s", type=float, help="Least seconds per window [follows from the sensor].")
+@click.option(
+    "--windows",
+    type=click.IntRange(2, 10_000),
+    default=10,
+    show_default=True,
+    help="Measured windows per batch size.",
+)
+@click.option("--window-s", type=_Finite(), help="Least seconds per window [follows from the sensor].")
 @click.option(
     "--edge-error",
-    type=float,
+    type=_Finite(),
     default=0.005,
     show_default=True,
     help="Share of a window's energy that may be missed at its ends; sets the windows' length.",
 )
-@click.option("--warm-up-s", type=float, default=10.0, show_default=True, help="Longest warm-up.")
-@click.option("--fps", type=float, help="Also run at a camera's pace: one inference every 1/FPS seconds.")
+@click.option("--warm-up-s", type=_Finite(), default=10.0, show_default=True, help="Longest warm-up.")
+@click.option("--fps", type=_Finite(), help="Also run at a camera's pace: one inference every 1/FPS seconds.")
 @click.option("--allow-other-processes", is_flag=True, help="Measure although others use the device.")
 @click.option("--layers/--no-layers", default=True, show_default=True, help="The separate per-layer pass.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the random inputs.")
-@click.option("--wait-s", type=click.FloatRange(0.0), default=0.0, help="Wait for a device that is in use.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the random inputs."
+)
+@click.option("--wait-s", type=_Finite(0.0), default=0.0, help="Wait for a device that is in use.")
 @click.option("--trust", is_flag=True, help="Open an engine whose bytes are not the ones that were built.")
 @click.option("--top", type=click.IntRange(0), default=12, show_default=True, help="Modules shown; 0 = all.")
 @click.option("-o", "output", type=click.Path(path_type=Path, allow_dash=True), metavar="RESULT.json")
@@ -351,6 +396,7 @@ def profile(
 
     FILE is a checkpoint, an ONNX model or a built engine.
     """
+    from perframe.engines.artifact import sidecar_of
     from perframe.engines.prepare import engine_for
     from perframe.files import writable_target
     from perframe.profiler.checks import require_valid
@@ -374,7 +420,7 @@ def profile(
         allow_other_processes=allow_other_processes,
     )
     if target is not None:
-        writable_target(target, inputs=(file,))
+        writable_target(target, inputs=(file, sidecar_of(file), Path(sensor.partition(":")[2])))
     source = None if sensor == "auto" else sensor_from(sensor, watts_per_core=watts, device=device or "cpu")
     finished = _Finished(target, top, to_stdout)
     with (
@@ -388,6 +434,7 @@ def profile(
             threads=threads,
             input_shapes=_shapes(inputs),
             factory=factory,
+            batches=plan.batches,
             trust=trust,
             progress=progress,
         ) as artifact,

@@ -33,14 +33,17 @@ class PerframeError(Exception):
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
-        self.message, self.hint = _one_line(message), _one_line(hint)
+        self.message, self.hint = one_line(message), one_line(hint)
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}"
 
 
-def _one_line(text: str) -> str:
-    """Names out of untrusted files may hold line breaks and terminal escapes; neither may reach a terminal."""
+def one_line(text: str) -> str:
+    """Return `text` on one line and without control characters.
+
+    Names out of untrusted files may hold line breaks and terminal escapes; neither may reach a terminal.
+    """
     joined = " ".join(text.split())
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in joined)
 

@@ -56,8 +56,7 @@ def writable_target(path: Path, *, inputs: tuple[Path, ...] = ()) -> Path:
     """
     if any(given.exists() and path.exists() and given.samefile(path) for given in inputs):
         raise UsageError(f"{path}: the output is also the input.", "Give another -o.")
-    if path.is_dir():
-        raise UnavailableError(f"{path}: cannot write the output: it is a directory.", "Name a file in it.")
+    _check_kind(path)
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
@@ -75,6 +74,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         UnavailableError: The folder cannot be written, or the disk is full.
     """
+    # Through a link, so that the link stays one.
+    path = path.resolve()
+    _check_kind(path)
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         os.close(handle)
@@ -108,6 +110,13 @@ def sha256_of(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse what a rename would destroy: a device or a pipe would become a plain file."""
+    if path.exists() and not path.is_file():
+        kind = "directory" if path.is_dir() else "special file"
+        raise UnavailableError(f"{path}: cannot write the output: it is a {kind}.", "Name a plain file.")
 
 
 def _unwritable(path: Path, error: OSError) -> UnavailableError:

@@ -102,7 +102,7 @@ class EngineArtifact:
     """A built engine on disk: the file, and everything the sidecar beside it says.
 
     Attributes:
-        path: The engine file; the sidecar is `path` with `.json` appended.
+        path: The engine file; see `perframe.engines.artifact.sidecar_of`.
         backend: Name of the backend that built it and can open it.
         version: Version of the runtime that built it.
         device: Device it was built for.
@@ -130,11 +130,6 @@ class EngineArtifact:
     outputs: tuple[TensorInfo, ...]
     input_shapes: Mapping[str, tuple[int, ...]]
     layers: tuple[EngineLayer, ...]
-
-    @property
-    def sidecar(self) -> Path:
-        """Where everything but the engine itself is written."""
-        return self.path.with_name(self.path.name + ".json")
 
 
 @dataclass(frozen=True)

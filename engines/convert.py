@@ -137,14 +137,16 @@ def new_checkpoint(
     """
     from perframe.export.checkpoint import save_checkpoint
     from perframe.export.networks import new_network
+    from perframe.export.pytorch import resources_translated
 
     channels, height, width_px = _image(input_shape or _IMAGENET)
     writable_target(out)
     architecture = make_architecture(
         family, group_size=group_size, groups=groups, width=width, classes=classes, in_channels=channels
     )
-    network = new_network(architecture, seed=seed, input_size=(height, width_px))
-    save_checkpoint(out, network, architecture)
+    with resources_translated(f"{out}, {architecture.name} at {height}x{width_px}"):
+        network = new_network(architecture, seed=seed, input_size=(height, width_px))
+        save_checkpoint(out, network, architecture)
     return architecture
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from perframe.arrays import Array
-from perframe.errors import UsageError
+from perframe.errors import UnavailableError, UsageError
 from perframe.export.onnx_model import TensorInfo
 
 
@@ -27,9 +27,16 @@ def seeded_inputs(
 
     Raises:
         UsageError: An input has a data type that numbers cannot be drawn for.
+        UnavailableError: The inputs do not fit into memory.
     """
     generator = np.random.default_rng(seed)
-    return {info.name: _draw(generator, info, shapes[info.name]) for info in infos}
+    try:
+        return {info.name: _draw(generator, info, shapes[info.name]) for info in infos}
+    except (MemoryError, ValueError, OverflowError) as error:
+        sizes = ", ".join("x".join(map(str, shape)) for shape in shapes.values())
+        raise UnavailableError(
+            f"Inputs of {sizes} do not fit into memory.", "Give a smaller batch or --input."
+        ) from error
 
 
 def inputs_sha256(inputs: Mapping[str, Array]) -> str:

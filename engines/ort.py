@@ -8,6 +8,7 @@ run the nodes: ONNX Runtime's own answer to a provider that fails to load is a w
 import gc
 import importlib.metadata
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -18,13 +19,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 from perframe.arrays import Array
 from perframe.engines.artifact import write_sidecar
 from perframe.engines.base import BuildSpec, EngineArtifact, EngineLayer, LayerTiming
 from perframe.engines.clock import Clock, SystemClock
 from perframe.engines.describe import describe_model
 from perframe.engines.ort_lineage import engine_layers
-from perframe.errors import BuildError, MeasurementError, PerframeError, UnavailableError, UsageError
+from perframe.errors import (
+    BuildError,
+    InputError,
+    MeasurementError,
+    PerframeError,
+    UnavailableError,
+    UsageError,
+)
 from perframe.export.cost import layer_costs
 from perframe.export.onnx_model import OnnxModel, open_onnx
 from perframe.export.provenance import node_modules
@@ -35,6 +45,8 @@ _PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
+# The profile is one JSON document, held whole while it is read: this many events are some 50 MB.
+_MOST_EVENTS = 50_000
 # Executions before the profiled ones count: first runs allocate and page in.
 _PROFILE_WARM_UP = 3
 # A protobuf message, and so an ONNX file with its weights inside, ends at 2 GiB.
@@ -67,14 +79,14 @@ class OnnxRuntime:
             )
         layers: tuple[EngineLayer, ...] = ()
         costs = layer_costs(model, spec.input_shapes)
-        with atomic_path(out) as target:
+        with atomic_path(out) as target, _one_file(model) as source:
             if provider == "tensorrt":
                 # This provider compiles its subgraphs, which ONNX Runtime cannot save: it builds when opened.
-                shutil.copyfile(model.path, target)
+                shutil.copyfile(source, target)
             else:
                 options = _session_options(spec.threads, optimise=True)
                 options.optimized_model_filepath = str(target)
-                session = _open_session(ort, model.path, options, provider, spec.device)
+                session = _open_session(ort, source, options, provider, spec.device)
                 del session
                 layers = engine_layers(model.graph, open_onnx(target).graph, costs, node_modules(model.graph))
             digest = sha256_of(target)
@@ -128,7 +140,7 @@ class OnnxRuntimeEngine:
         """See `perframe.engines.base.Engine.infer`."""
         session = self._opened()
         names = [output.name for output in session.get_outputs()]
-        with _translated(self._artifact.path):
+        with _translated(self._artifact.model.name):
             return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
     def bind(self, inputs: Mapping[str, Array]) -> None:
@@ -139,7 +151,7 @@ class OnnxRuntimeEngine:
     def run(self, iterations: int) -> None:
         """See `perframe.engines.base.Engine.run`."""
         session = self._opened()
-        with _translated(self._artifact.path):
+        with _translated(self._artifact.model.name):
             binding = self._binding or self._bound(session)
             self._binding = binding
             for _ in range(iterations):
@@ -150,7 +162,12 @@ class OnnxRuntimeEngine:
         """See `perframe.engines.base.Engine.layer_timings`."""
         # Two sessions at once would hold every weight and activation twice.
         self.close()
-        with tempfile.TemporaryDirectory(prefix="perframe-") as folder, _translated(self._artifact.path):
+        steps = {layer.name for layer in self._artifact.layers}
+        iterations = max(1, min(iterations, _MOST_EVENTS // max(len(steps), 1)))
+        with (
+            tempfile.TemporaryDirectory(prefix="perframe-") as folder,
+            _translated(self._artifact.model.name),
+        ):
             session = self._new_session(profile_prefix=str(Path(folder) / "layers"))
             binding = self._bound(session)
             for _ in range(_PROFILE_WARM_UP + iterations):
@@ -159,8 +176,10 @@ class OnnxRuntimeEngine:
         del binding, session
         seen: dict[str, list[float]] = defaultdict(list)
         for event in events:
-            if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-                seen[event["name"].removesuffix("_kernel_time")].append(event["dur"] * 1e-6)
+            name = event["name"].removesuffix("_kernel_time")
+            # Nodes inside a branch or a loop are a part of that node's own time.
+            if event.get("cat") == "Node" and name != event["name"] and (not steps or name in steps):
+                seen[name].append(event["dur"] * 1e-6)
         return [LayerTiming(name, tuple(times[-iterations:])) for name, times in seen.items()]
 
     def _opened(self) -> Any:
@@ -194,10 +213,24 @@ class OnnxRuntimeEngine:
         return binding
 
 
+@contextmanager
+def _one_file(model: OnnxModel) -> Iterator[Path]:
+    """Give the model as one file: what lies beside it would be looked for beside the engine."""
+    if model.size_bytes == model.path.stat().st_size:
+        yield model.path
+        return
+    with tempfile.TemporaryDirectory(prefix="perframe-") as folder:
+        path = Path(folder) / "model.onnx"
+        onnx.save(onnx.load(str(model.path)), str(path))
+        yield path
+
+
 def _runtime() -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            # It reports its use over the network, from a thread that would spend energy beside what is measured.
+            os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
             import onnxruntime
     except ImportError as error:
         raise UnavailableError(
@@ -259,6 +292,12 @@ def _session_options(threads: int | None, *, optimise: bool) -> Any:
 
 def _open_session(ort: Any, path: Path, options: Any, provider: str, device: str) -> Any:
     wanted = _PROVIDERS[provider]
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{path}: ONNX Runtime opens only files whose names are UTF-8.", "Rename the file."
+        ) from error
     _, index = _device_of(device)
     if provider == "cpu":
         asked: list[Any] = [wanted]
@@ -299,7 +338,7 @@ def _fell_back(path: Path, wanted: str, what: str) -> UnavailableError:
 
 
 @contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def _translated(path: Path | str) -> Iterator[None]:
     """ONNX Runtime's exceptions share no base class of their own: whatever its calls raise is its word."""
     try:
         yield
@@ -308,6 +347,10 @@ def _translated(path: Path) -> Iterator[None]:
     except Exception as error:
         said = str(error).strip().splitlines()
         text = said[-1] if said else type(error).__name__
+        if "serializ" in text.lower():
+            raise UnavailableError(
+                f"{path}: the engine could not be written: {text}", "Is the disk full?"
+            ) from error
         if "llocat" in text and ("memory" in text or "Failed" in text):
             raise MeasurementError(f"{path}: out of memory: {text}", "Try a smaller batch.") from error
         raise BuildError(

@@ -6,6 +6,7 @@ survives is the names of tensors. So both graphs are laid over each other by the
 between a step's inputs and its output are what the step computes.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -19,8 +20,11 @@ from perframe.export.provenance import node_names
 
 # Steps that only move data: between layouts on the CPU, between host and device elsewhere.
 _MOVERS = frozenset({"ReorderInput", "ReorderOutput", "MemcpyFromHost", "MemcpyToHost"})
-# The layout transformer names a convolution after the source tensor it computes, plus this.
-_NCHWC = "_nchwc"
+# The same, where the runtime put them in; a network has some of its own.
+_CONVERSIONS = frozenset({"Cast", "Transpose", "QuantizeLinear", "DequantizeLinear"})
+# What the runtime puts before and behind the source node or tensor that it names a step or tensor after.
+_PREFIX = re.compile(r"^(?:InsertedPrecisionFreeCast_|fused )")
+_SUFFIX = re.compile(r"(?:_bn_nchwc|_nchwc|/\w+Fusion/|_token_\d+|/duplicated)$")
 
 
 def engine_layers(
@@ -45,24 +49,26 @@ def engine_layers(
     tensors = _Tensors(origin, optimised)
     claims = _claims(origin, optimised, tensors)
 
+    main = [_main_node([origin.names[i] for i in sorted(claimed)], cost_of) for claimed in claims]
+    owners = [modules.get(name) if name else None for name in main]
+    neighbours = _Neighbours(optimised)
     layers: list[EngineLayer] = []
-    written_by: dict[str, str | None] = {}
     for index, name in enumerate(node_names(optimised)):
         node = optimised.node[index]
         nodes = tuple(origin.names[i] for i in sorted(claims[index]))
-        main = _main_node(nodes, cost_of)
-        cost = cost_of.get(main) if main else None
-        module = modules.get(main) if main else _module_moved(node, written_by, origin, modules)
-        written_by |= dict.fromkeys(node.output, module)
+        moves = not nodes and node.op_type in _MOVERS | _CONVERSIONS
+        cost = cost_of.get(main[index] or "")
         known = [cost_of[each] for each in nodes if each in cost_of]
+        # A step that computes, but nothing of its own in the source, is a part of what its reader computes.
+        owners[index] = owners[index] if nodes else neighbours.owner(index, owners, before=moves)
         layers.append(
             EngineLayer(
                 name=name,
                 op=node.op_type,
-                module=module,
+                module=owners[index],
                 onnx_nodes=nodes,
-                overhead=not nodes,
-                macs=_sum(each.macs for each in known),
+                overhead=moves,
+                macs=None if not nodes and operands_of(node) else _sum(each.macs for each in known),
                 params=_sum(each.params for each in known),
                 input_activations=cost.input_activations if cost else None,
                 output_activations=cost.output_activations if cost else None,
@@ -98,37 +104,53 @@ class _Tensors:
 
     def __init__(self, source: _Source, optimised: onnx.GraphProto) -> None:
         self._source = source
+        self._output_of = {
+            name: node.output[0]
+            for name, node in zip(source.names, source.graph.node, strict=True)
+            if node.output
+        }
+        anchors = [self._anchor(node) for node in optimised.node]
+        # Source tensors that some step is named for, so that no other step computes them.
+        self._named = {anchor for anchor in anchors if anchor} | {
+            known for node in optimised.node for t in node.output if (known := self._known(t))
+        }
         self.alias: dict[str, str] = {value.name: value.name for value in optimised.input}
-        self.alias |= {t: t for node in optimised.node for t in node.output if t in source.tensors}
-        node_names_there = {node.name for node in optimised.node}
-        # Source tensors that some step of the optimised graph is named for, so that no other step computes them.
-        self._named = set(self.alias) | {
-            n.removesuffix(_NCHWC) for n in node_names_there if n.endswith(_NCHWC)
-        }
-        self._named |= {
-            tensor
-            for i, name in enumerate(source.names)
-            if name in node_names_there
-            for tensor in source.graph.node[i].output
-        }
         restored = {n.input[0]: n.output[0] for n in optimised.node if n.op_type == "ReorderOutput"}
-        for node in optimised.node:
-            for tensor in node.output:
-                if tensor and tensor not in self.alias:
-                    self._name_made_up(node, tensor, restored.get(tensor, ""))
+        for node, anchor in zip(optimised.node, anchors, strict=True):
+            for tensor in filter(None, node.output):
+                if found := self._meaning(node, tensor, anchor, restored.get(tensor, "")):
+                    self.alias[tensor] = found
         self.available = set(self.alias.values())
 
     def inputs_of(self, node: onnx.NodeProto) -> set[str]:
         """Source tensors that an optimised node reads."""
         return {self.alias[tensor] for tensor in node.input if tensor in self.alias}
 
-    def _name_made_up(self, node: onnx.NodeProto, tensor: str, restored: str) -> None:
+    def _meaning(self, node: onnx.NodeProto, tensor: str, anchor: str | None, restored: str) -> str | None:
+        if known := self._known(tensor):
+            return known
         if restored in self._source.tensors:
-            self.alias[tensor] = restored
-        elif node.name.endswith(_NCHWC) and node.name.removesuffix(_NCHWC) in self._source.tensors:
-            self.alias[tensor] = self._fused_on(node, node.name.removesuffix(_NCHWC))
-        elif len(node.input) >= 1 and node.input[0] in self.alias and node.op_type in _MOVERS:
-            self.alias[tensor] = self.alias[node.input[0]]
+            return restored
+        if anchor is not None:
+            return self._fused_on(node, anchor)
+        if node.op_type in _MOVERS | _CONVERSIONS:
+            return self.alias.get(node.input[0])
+        return None
+
+    def _known(self, tensor: str) -> str | None:
+        """The source tensor that a tensor is named after."""
+        return next((name for name in _stripped(tensor) if name in self._source.tensors), None)
+
+    def _anchor(self, node: onnx.NodeProto) -> str | None:
+        """The source tensor that a step is named after, or the output of the source node it is named after."""
+        if node.op_type in _MOVERS:
+            return None
+        for name in _stripped(node.name):
+            if name in self._output_of:
+                return self._output_of[name]
+            if name in self._source.tensors:
+                return name
+        return None
 
     def _fused_on(self, node: onnx.NodeProto, tensor: str) -> str:
         """Follow `tensor` through the additions and activations that were fused into `node` after it was named."""
@@ -143,6 +165,16 @@ class _Tensors:
             if operands_of(consumer) or consumer.output[0] in self._named or not others <= reads:
                 return tensor
             tensor = consumer.output[0]
+
+
+def _stripped(name: str) -> Iterator[str]:
+    """`name`, then what is left of it as one after the other of the runtime's additions is taken off."""
+    while name:
+        yield name
+        shorter = _SUFFIX.sub("", _PREFIX.sub("", name))
+        if shorter == name:
+            return
+        name = shorter
 
 
 def _claims(source: _Source, optimised: onnx.GraphProto, tensors: _Tensors) -> list[set[int]]:
@@ -167,7 +199,8 @@ def _claims(source: _Source, optimised: onnx.GraphProto, tensors: _Tensors) -> l
 
 def _between(source: _Source, node: onnx.NodeProto, tensors: _Tensors) -> set[int]:
     reads = tensors.inputs_of(node)
-    pending = [tensors.alias[tensor] for tensor in node.output if tensor in tensors.alias]
+    # A step that writes what it reads, in another type or layout, computes nothing.
+    pending = [t for tensor in node.output if (t := tensors.alias.get(tensor)) is not None and t not in reads]
     found: set[int] = set()
     while pending:
         index = source.producer.get(pending.pop())
@@ -183,16 +216,29 @@ def _main_node(nodes: Sequence[str], cost_of: Mapping[str, LayerCost]) -> str | 
     return max(nodes, key=lambda n: (cost_of[n].macs or 0) if n in cost_of else 0, default=None)
 
 
-def _module_moved(
-    node: onnx.NodeProto, written_by: Mapping[str, str | None], source: _Source, modules: Mapping[str, str]
-) -> str | None:
-    """The module whose step wrote what `node` moves; for the network's own input, the first that reads it."""
-    for tensor in node.input:
-        if tensor in written_by:
-            return written_by[tensor]
-        for index in source.consumers.get(tensor, []):
-            return modules.get(source.names[index])
-    return None
+class _Neighbours:
+    """Which steps of the optimised graph write and read which tensors."""
+
+    def __init__(self, optimised: onnx.GraphProto) -> None:
+        self._steps = optimised.node
+        self._writer = {
+            tensor: i for i, node in enumerate(optimised.node) for tensor in node.output if tensor
+        }
+        self._readers: dict[str, list[int]] = defaultdict(list)
+        for i, node in enumerate(optimised.node):
+            for tensor in node.input:
+                self._readers[tensor].append(i)
+
+    def owner(self, index: int, owners: Sequence[str | None], *, before: bool) -> str | None:
+        """The module of the step before, whose output is moved; or of the next, which the step is a part of.
+
+        Each is the other's substitute at the network's ends.
+        """
+        step = self._steps[index]
+        writers = [self._writer[tensor] for tensor in step.input if tensor in self._writer]
+        readers = [i for tensor in step.output for i in self._readers.get(tensor, [])]
+        nearest = [*writers, *readers] if before else [*readers, *writers]
+        return next((owners[i] for i in nearest if owners[i] is not None), None)
 
 
 def _sum(values: Iterator[int | None]) -> int | None:

@@ -5,13 +5,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from perframe.engines.artifact import is_artifact, read_artifact
+from perframe.engines.artifact import engine_target, is_artifact, read_artifact
 from perframe.engines.base import BuildSpec, EngineArtifact
 from perframe.engines.convert import convert, is_onnx, only_shape
 from perframe.engines.registry import backend_named
 from perframe.errors import UsageError
 from perframe.export.onnx_model import fixed_batch, open_onnx, resolve_input_shapes
-from perframe.files import writable_target
 from perframe.progress import Progress, silent
 
 InputShapes = Mapping[str, tuple[int, ...]] | tuple[int, ...] | None
@@ -46,7 +45,7 @@ def build_engine(
     """
     backend = backend_named(engine)
     check_device(device)
-    writable_target(out, inputs=(model_path,))
+    engine_target(out, inputs=(model_path,))
     model = open_onnx(model_path)
     shapes = resolve_input_shapes(model, fixed_batch(model) or 1, input_shapes)
     spec = BuildSpec(input_shapes=shapes, device=device, provider=provider, threads=threads)
@@ -63,6 +62,7 @@ def engine_for(
     threads: int | None = None,
     input_shapes: InputShapes = None,
     factory: str | None = None,
+    batches: tuple[int, ...] = (),
     trust: bool = False,
     progress: Progress = silent,
 ) -> Iterator[EngineArtifact]:
@@ -76,6 +76,7 @@ def engine_for(
         threads: See `build_engine`.
         input_shapes: See `build_engine`.
         factory: See `perframe.engines.convert.convert`.
+        batches: Batch sizes it shall run at, to be refused before anything is built.
         trust: See `perframe.engines.artifact.read_artifact`.
         progress: Told what is going on.
 
@@ -97,6 +98,9 @@ def engine_for(
             onnx_file = folder / f"{file.name.split('.')[0]}.onnx"
             convert(file, onnx_file, input_shape=only_shape(input_shapes), factory=factory, progress=progress)
             input_shapes = None
+        model = open_onnx(onnx_file)
+        for batch in batches:
+            resolve_input_shapes(model, batch, input_shapes)
         progress("building the engine", 0.0)
         yield build_engine(
             onnx_file,

@@ -12,13 +12,16 @@ from filelock import FileLock, Timeout
 
 from perframe.errors import UnavailableError
 
+_FOLDER = "/tmp" if os.name == "posix" else tempfile.gettempdir()
+
 
 @contextmanager
 def device_lock(device: str, wait_s: float = 0.0) -> Iterator[None]:
     """Hold `device` for the length of the block.
 
     The lock is the operating system's, so it ends with the process that holds it, however that ends. It lies in
-    the system's folder for temporary files, so that it binds every user of the machine.
+    one fixed folder, so that it binds every user of the machine whatever their own temporary folder is;
+    `PERFRAME_LOCK_DIR` names another, for containers that share a device.
 
     Args:
         device: `cpu`, `cuda:0`, ...
@@ -27,7 +30,7 @@ def device_lock(device: str, wait_s: float = 0.0) -> Iterator[None]:
     Raises:
         UnavailableError: Another process holds the device; the message says which, and since when.
     """
-    path = Path(tempfile.gettempdir()) / f"perframe-{device.replace(':', '-')}.lock"
+    path = Path(os.environ.get("PERFRAME_LOCK_DIR") or _FOLDER) / f"perframe-{device.replace(':', '-')}.lock"
     holder = path.with_suffix(".json")
     lock = FileLock(path, timeout=wait_s, mode=0o666)
     try:

@@ -13,7 +13,7 @@ def progress_bar() -> Iterator[Progress]:
 
     Off a terminal (a pipe, a CI job) it shows nothing and imports nothing.
     """
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield silent
         return
     from rich import progress

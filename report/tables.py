@@ -9,6 +9,7 @@ from rich.text import Text
 
 from perframe.engines.base import ModelInfo
 from perframe.engines.convert import Conversion
+from perframe.errors import one_line
 from perframe.export.cost import LayerCost
 from perframe.profiler.doctor import Diagnosis
 from perframe.profiler.result import BatchResult, Energy, Profile
@@ -73,8 +74,8 @@ def inspection(
     for cost in costs:
         if every or cost.macs:
             table.add_row(
-                Text(cost.module or cost.name),
-                Text(cost.op),
+                _foreign(cost.module or cost.name),
+                _foreign(cost.op),
                 shape_text(cost.output_shape[1:]) if cost.output_shape else "–",
                 _number(cost.groups),
                 _number(cost.group_size),
@@ -83,7 +84,7 @@ def inspection(
                 quantity(cost.activations, ""),
                 "–" if cost.intensity is None else f"{cost.intensity:.1f}",
             )
-    return Group(_model_line(model), *(Text(note, style="dim") for note in notes), Text(), table)
+    return Group(_model_line(model), *(Text(one_line(note), style="dim") for note in notes), Text(), table)
 
 
 def diagnosis_table(diagnosis: Diagnosis) -> RenderableType:
@@ -96,7 +97,9 @@ def diagnosis_table(diagnosis: Diagnosis) -> RenderableType:
         table.add_column(name, overflow="fold")
     for finding in diagnosis.findings:
         mark = Text("✓", style="green") if finding.works else Text("✗", style="red")
-        table.add_row(mark, f"{finding.topic} {finding.name}", Text(finding.what), Text(finding.remedy))
+        table.add_row(
+            mark, f"{finding.topic} {finding.name}", _foreign(finding.what), _foreign(finding.remedy)
+        )
     return Group(machine, Text(), table)
 
 
@@ -110,7 +113,7 @@ def conversion(done: Conversion) -> RenderableType:
     """Show what became of a checkpoint."""
     lines: list[RenderableType] = [
         Text(f"{done.model.path}: opset {done.model.opset}, {quantity(done.model.size_bytes, 'B')}"),
-        *(Text(note, style="dim") for note in done.notes),
+        *(Text(one_line(note), style="dim") for note in done.notes),
     ]
     if done.parity is None:
         return Group(*lines, Text("parity not checked", style="yellow"))
@@ -130,7 +133,7 @@ def conversion(done: Conversion) -> RenderableType:
 
 def _model_line(model: ModelInfo) -> Text:
     return Text.assemble(
-        (model.name, "bold"),
+        (one_line(model.name), "bold"),
         f"   {_variant(model)}{quantity(model.params, '', 4)} parameters, {quantity(model.macs, '', 4)} MACs, ",
         f"{model.precision}, input {shape_text(model.input_shape)}",
     )
@@ -233,7 +236,7 @@ def _module_cells(total: ModuleTotal, largest: float, energy: bool) -> list[str 
     name = "(not attributed)" if total.module is None else total.module or "(network)"
     bar = "█" * max(round(_BAR_CELLS * total.share / largest), 0) if largest else ""
     cells: list[str | Text] = [
-        Text(name),
+        _foreign(name),
         quantity(total.latency_s, "s"),
         percent(total.share),
         Text(bar, style="cyan"),
@@ -268,6 +271,11 @@ def _with_interval(estimate: Estimate | None, unit: str) -> str:
     return (
         f"{quantity(estimate.value, unit)} ± {percent((estimate.high - estimate.low) / 2 / estimate.value)}"
     )
+
+
+def _foreign(name: str) -> Text:
+    """A name out of a file: neither markup nor terminal escapes in it are obeyed."""
+    return Text(one_line(name))
 
 
 def _number(value: int | None) -> str:

@@ -35,5 +35,5 @@ def onnx_file(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(autouse=True)
 def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give every test its own temporary folder, so that tests never wait for each other's devices."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    """Give every test its own devices, so that tests never wait for each other, nor for a user of the machine."""
+    monkeypatch.setenv("PERFRAME_LOCK_DIR", str(tmp_path))

@@ -420,32 +420,137 @@ def test_a_device_in_use_names_the_holder(perframe: Command, onnx_file: Path) ->
         refused(perframe("profile", onnx_file, *QUICK), 6, str(os.getpid()), "--wait-s")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--wait-s", "nan"),
+        ("--fps", "inf"),
+        ("--window-s", "nan"),
+        ("--windows", "1"),
+        ("--threads", "100000"),
+        ("--edge-error", "0"),
+    ],
+)
+def test_numbers_that_are_none(perframe: Command, onnx_file: Path, arguments: tuple[str, str]) -> None:
+    refused(perframe("profile", onnx_file, *arguments), 2)
+
+
+def test_a_batch_that_fits_no_memory(perframe: Command, onnx_file: Path) -> None:
+    refused(perframe("profile", onnx_file, "-b", 2**62), 6, "memory")
+
+
+def test_an_output_that_would_replace_another_file_it_needs(
+    perframe: Command, onnx_file: Path, tmp_path: Path
+) -> None:
+    engine, trace = tmp_path / "m.engine", tmp_path / "t.csv"
+    trace.write_text("t_s,power_w\n0,5\n100,5\n")
+    assert perframe("build", onnx_file, "-o", engine).code == 0
+    sidecar = tmp_path / "m.engine.json"
+    before = sidecar.read_text()
+    refused(perframe("profile", engine, "-o", sidecar), 2, "also the input")
+    refused(perframe("profile", onnx_file, "--sensor", f"replay:{trace}", "-o", trace), 2, "also the input")
+    model = tmp_path / "other.json"
+    model.write_bytes(onnx_file.read_bytes())
+    refused(perframe("build", model, "-o", tmp_path / "other"), 2, "also the input")
+    notes = tmp_path / "new.json"
+    notes.write_text('{"mine": 1}')
+    refused(perframe("build", onnx_file, "-o", tmp_path / "new"), 2, "another program")
+    assert sidecar.read_text() == before and notes.read_text() == '{"mine": 1}'
+
+
+def test_an_output_that_is_no_plain_file_stays_what_it_is(
+    perframe: Command, onnx_file: Path, tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    refused(perframe("profile", onnx_file, "-o", pipe), 6, "special file")
+    assert pipe.is_fifo()
+
+
+def test_a_damaged_sidecar_does_not_open_its_engine(
+    perframe: Command, onnx_file: Path, tmp_path: Path
+) -> None:
+    engine = tmp_path / "engine"
+    assert perframe("build", onnx_file, "-o", engine).code == 0
+    (tmp_path / "engine.json").write_text("{")
+    refused(perframe("profile", engine, *QUICK), 5, "engine.json")
+
+
+def test_names_out_of_a_file_reach_no_terminal_as_they_are(perframe: Command, tmp_path: Path) -> None:
+    model = onnx.parser.parse_model(SYMBOLIC.replace("h, w", "8, 8"))
+    model.graph.node[0].name = "relu\x1b[31mred\n\x1b]0;title\x07"
+    path = tmp_path / "rude.onnx"
+    onnx.save(model, str(path))
+    for ended in (perframe("inspect", path, "--all"), perframe("profile", path, *QUICK, "--engine", "fake")):
+        assert ended.code == 0
+        assert "\\x1b[31mred" in ended.out
+        assert "\x1b" not in ended.out
+
+
+def test_weights_beside_the_model_are_built_in(perframe: Command, onnx_file: Path, tmp_path: Path) -> None:
+    model = onnx.load(str(onnx_file))
+    path = tmp_path / "split.onnx"
+    onnx.save(model, str(path), save_as_external_data=True, location="split.onnx.data", size_threshold=0)
+    assert (tmp_path / "split.onnx.data").exists()
+    ended = perframe("profile", path, *QUICK, "--json")
+    assert ended.code == 0, ended
+    layers = json.loads(ended.out)["batches"][0]["layers"]
+    assert "blocks.0.grouped.conv" in {layer["module"] for layer in layers}
+
+
+def test_a_terminal_that_cannot_show_a_character(onnx_file: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "perframe", "profile", str(onnx_file), *QUICK],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"},
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert b"Batch 1" in ended.stdout
+
+
+def test_a_full_disk_behind_stdout(onnx_file: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "perframe", "inspect", str(onnx_file), "--json"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert ended.returncode == 6
+    assert b"Traceback" not in ended.stderr
+
+
 # --- Ctrl-C -----------------------------------------------------------------------------------------------------
 
 
-def interrupted(arguments: list[object], when: Callable[[], bool], folder: Path) -> Ended:
-    """Start a command as a process of its own, and send it Ctrl-C once `when` holds."""
+def interrupted(
+    arguments: list[object], when: Callable[[], bool], folder: Path, by: signal.Signals = signal.SIGINT
+) -> Ended:
+    """Start a command as a process of its own, and send it Ctrl-C, or another signal, once `when` holds."""
     process = subprocess.Popen(
         [sys.executable, "-m", "perframe", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "TMPDIR": str(folder)},
+        env={**os.environ, "TMPDIR": str(folder), "PERFRAME_LOCK_DIR": str(folder)},
     )
     deadline = time.monotonic() + 60
     while not when() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(by)
     out, err = process.communicate(timeout=60)
     return Ended(process.returncode, out, err)
 
 
-def test_ctrl_c_during_warm_up(onnx_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_and_its_kin_during_warm_up(onnx_file: Path, tmp_path: Path, by: signal.Signals) -> None:
     result = tmp_path / "r.json"
     ended = interrupted(
         ["profile", onnx_file, "-o", result],
         lambda: (tmp_path / "perframe-cpu.json").exists(),
         tmp_path,
+        by,
     )
     assert ended.code == 130, ended
     assert "Traceback" not in ended.err and ended.err.strip().startswith("error: Interrupted")

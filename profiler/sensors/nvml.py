@@ -100,13 +100,9 @@ class Nvml:
         """See `perframe.profiler.sensors.base.Sensor.open`."""
         found, library = self._found, self.library()
         with initialised(library):
-            handle = ask(library, lambda: library.nvmlDeviceGetHandleByIndex(found.gpu.index))
-            if handle.status is not Status.OK:
-                raise UnavailableError(
-                    f"{found.gpu}: it was there and is gone: {handle}.", "Look into dmesg."
-                )
+            device = _device(library, found.gpu)
             has_counter = found.probe.counter(found.source).status is Status.OK
-            yield NvmlReader(clock, NvmlDevice(library, handle.value), found.gpu, found.source, has_counter)
+            yield NvmlReader(clock, device, found.gpu, found.source, has_counter)
 
     @cached_property
     def _found(self) -> "_Found":
@@ -248,7 +244,16 @@ def _capabilities(library: NvmlLibrary, gpu: Gpu) -> GpuCapabilities:
 
 
 def _probed(library: NvmlLibrary, gpu: Gpu) -> Probe:
-    return probe(NvmlDevice(library, library.nvmlDeviceGetHandleByIndex(gpu.index)), str(gpu))
+    return probe(_device(library, gpu), str(gpu))
+
+
+def _device(library: NvmlLibrary, gpu: Gpu) -> NvmlDevice:
+    handle = ask(library, lambda: library.nvmlDeviceGetHandleByIndex(gpu.index))
+    if handle.status is not Status.OK:
+        raise UnavailableError(
+            f"{gpu}: it was there and is gone: {handle}.", "Look into dmesg for Xid errors, and reboot."
+        )
+    return NvmlDevice(library, handle.value)
 
 
 def _driver(library: NvmlLibrary) -> str:

@@ -102,6 +102,8 @@ def _ask(library: NvmlLibrary, call: Callable[[], T]) -> Answer[T]:
     except library.NVMLError as error:
         return refusal(getattr(error, "value", ErrorCode.UNKNOWN))
     except AttributeError as error:
+        if not str(error.name).startswith("nvml"):
+            raise
         return Answer(Status.NOT_SUPPORTED, None, f"nvidia-ml-py is too old: {error}")
 
 

@@ -94,7 +94,10 @@ class Probe:
         """
         answered = [source for what, source in SOURCES.items() if self.power_w[what].status is Status.OK]
         if not answered:
-            reasons = "; ".join(f"{what}: {told}" for what, told in self.power_w.items())
+            reasons = "; ".join(
+                f"{what}: {told if told.status is Status.ERROR else told.status.value}"
+                for what, told in self.power_w.items()
+            )
             if any(told.status is Status.LOST for told in self.power_w.values()):
                 hint = "The GPU has stopped answering: look into dmesg for Xid errors, and reboot."
             else:
@@ -120,12 +123,13 @@ class Probe:
         return self.counter_j
 
     def poll_interval_s(self) -> float:
-        """Half the shortest update period seen on such sensors.
+        """At most half the update period of such sensors, and at most 50 times a second where that is enough.
 
-        Without an average field the chip is a GA100 or older, and those up to Volta update every 20 ms; all
-        others every 100 ms, and 20 ms tells even such periods apart.
+        Up to Volta that is 20 ms, and later 100 ms. Later chips have the average field, and GA100, which has
+        none, MIG.
         """
-        return 0.02 if self.power_w["average power"].status is Status.OK else 0.01
+        newer = Status.OK in (self.power_w["average power"].status, self.mig.status)
+        return 0.02 if newer else 0.01
 
     def absolute_uncertainty(self, source: PowerSource) -> float:
         """How far off the true watts may be, relative."""

@@ -63,7 +63,8 @@ class SimulatedGpu:
         noise_correlation_s: Time in which the noise's autocorrelation falls to 1/e; 0 for white noise.
         seed: Of the noise.
         counter_period_s: How often the energy counter counts on; None for a card without one.
-        counter_gain: Counted per true joule.
+        counter_gain: Joules counted per joule of power that the sensor's gain and offset let be seen, so that
+            at 1 the counter agrees with the readings, as it should.
         counter_stuck_from_s: From when on it stands still; None for never.
         counter_jump_j: What it jumps by.
         counter_jump_at_s: When; None for never.
@@ -167,8 +168,8 @@ class Simulation:
             t_s = min(t_s, gpu.counter_stuck_from_s)
         counted_s = math.floor(t_s / gpu.counter_period_s + 1e-9) * gpu.counter_period_s
         # The driver was loaded an hour of idling before the simulation starts.
-        true_j = self.true_energy_j(0.0, counted_s) + gpu.module_w * counted_s
-        counted_j = 3600.0 * gpu.idle_w + gpu.counter_gain * true_j
+        seen_j = gpu.gain * self.true_energy_j(0.0, counted_s) + (gpu.offset_w + gpu.module_w) * counted_s
+        counted_j = 3600.0 * gpu.idle_w + gpu.counter_gain * seen_j
         jumped = gpu.counter_jump_at_s is not None and t_s >= gpu.counter_jump_at_s
         return counted_j + (gpu.counter_jump_j if jumped else 0.0)
 

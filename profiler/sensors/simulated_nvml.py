@@ -21,6 +21,8 @@ TENANT_PID = 4_194_305
 """The other process on a simulated GPU; above the largest number that Linux gives a process."""
 
 _BUSY_MHZ, _IDLE_MHZ, _HELD_DOWN_MHZ = 1410, 210, 1005
+# A process that only waits and polls costs some CPU time too.
+_IDLE_BELOW = 0.1
 _UNSIGNED_INT, _UNSIGNED_LONG_LONG = VALUE_MEMBERS.index("uiVal"), VALUE_MEMBERS.index("ullVal")
 
 _FIELDS = {
@@ -142,7 +144,7 @@ class SimulatedNvml:
         simulation, t_s = _asked(handle, "nvmlDeviceGetClockInfo")
         if simulation.limits(t_s):
             return _HELD_DOWN_MHZ
-        return _BUSY_MHZ if simulation.load(t_s) > 0 else _IDLE_MHZ
+        return _IDLE_MHZ if _idle(simulation, t_s) else _BUSY_MHZ
 
     def nvmlDeviceGetClock(self, handle: object, clock: int, which: int, /) -> int:
         _asked(handle, "nvmlDeviceGetClock")
@@ -229,7 +231,11 @@ def _milliwatts(power_w: float) -> _Field:
 
 def _bits(simulation: Simulation, t_s: float) -> int:
     held = sum(_BITS[reason] for reason in simulation.limits(t_s))
-    return held or (0 if simulation.load(t_s) > 0 else _GPU_IDLE)
+    return held or (_GPU_IDLE if _idle(simulation, t_s) else 0)
+
+
+def _idle(simulation: Simulation, t_s: float) -> bool:
+    return simulation.load(t_s) < _IDLE_BELOW
 
 
 def _temperature_c(simulation: Simulation, t_s: float) -> int:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from perframe.engines.artifact import is_artifact, read_artifact
+from perframe.engines.artifact import is_artifact, read_artifact, sidecar_of
 from perframe.engines.base import EngineArtifact
 from perframe.engines.prepare import build_engine
 from perframe.errors import InputError
@@ -28,17 +28,17 @@ def test_a_tampered_engine_is_refused_unless_trusted(artifact: EngineArtifact) -
 
 @pytest.mark.parametrize("damage", ["truncated", "foreign", "newer", "a field", "no file"])
 def test_a_damaged_sidecar_is_refused(artifact: EngineArtifact, damage: str) -> None:
-    text = artifact.sidecar.read_text()
+    text = sidecar_of(artifact.path).read_text()
     document = json.loads(text)
     if damage == "truncated":
-        artifact.sidecar.write_text(text[:100])
+        sidecar_of(artifact.path).write_text(text[:100])
     elif damage == "foreign":
-        artifact.sidecar.write_text('{"schema": "something/1"}')
+        sidecar_of(artifact.path).write_text('{"schema": "something/1"}')
     elif damage == "newer":
-        artifact.sidecar.write_text(json.dumps({**document, "schema": "perframe.engine/99"}))
+        sidecar_of(artifact.path).write_text(json.dumps({**document, "schema": "perframe.engine/99"}))
     elif damage == "a field":
-        artifact.sidecar.write_text(json.dumps({**document, "layers": [{"name": 3}]}))
+        sidecar_of(artifact.path).write_text(json.dumps({**document, "layers": [{"name": 3}]}))
     else:
-        artifact.sidecar.unlink()
-    with pytest.raises(InputError, match=str(artifact.sidecar)):
+        sidecar_of(artifact.path).unlink()
+    with pytest.raises(InputError, match=str(sidecar_of(artifact.path))):
         read_artifact(artifact.path)

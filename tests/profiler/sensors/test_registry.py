@@ -13,6 +13,11 @@ from perframe.profiler.sensors.modelled import Modelled
 from perframe.profiler.sensors.rapl import Rapl
 from perframe.profiler.sensors.registry import sensor_from, sensor_names
 from perframe.profiler.sensors.replay import Replay
+from perframe.profiler.sensors.simulated import Simulated
+from perframe.profiler.sensors.simulated_gpu import Simulation
+from perframe.profiler.sensors.simulated_load import Load
+from perframe.profiler.sensors.simulated_nvml import SimulatedNvml
+from perframe.profiler.sensors.simulated_presets import PRESETS
 
 
 def choose(spec: str, device: str = "cpu") -> Sensor | None:
@@ -35,7 +40,8 @@ def test_names_choose_sensors(tmp_path: Path, powercap: Path) -> None:
     assert choose("modelled") == Modelled(10.0)
     assert choose(f"rapl:{powercap}") == Rapl(powercap)
     assert isinstance(choose(f"replay:{trace}", device="cuda:0"), Replay)
-    assert sensor_names()[:3] == ("modelled", "rapl", "replay")
+    assert isinstance(choose("sim:a100"), Simulated)
+    assert sensor_names()[:6] == ("jetson", "modelled", "nvml", "rapl", "replay", "sim")
 
 
 def test_auto_prefers_measured_and_falls_back_to_modelled_on_the_cpu(
@@ -53,7 +59,15 @@ def test_a_sensor_that_cannot_be_used_is_refused_at_once(tmp_path: Path) -> None
     assert "run on the host" in caught.value.hint
 
 
-def test_auto_has_no_fallback_for_a_gpu() -> None:
+def test_auto_takes_nvml_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = SimulatedNvml([Simulation(PRESETS["a100"], Load())])
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setitem(sys.modules, "pynvml", library)
+    sensor = choose("auto", device="cuda:0")
+    assert sensor is not None and sensor.details["gpu"] == PRESETS["a100"].name
+
+
+def test_auto_has_no_modelled_fallback_for_a_gpu() -> None:
     with pytest.raises(UnavailableError, match="cuda:0") as caught:
         choose("auto", device="cuda:0")
     assert "replay:FILE" in caught.value.hint and "none" in caught.value.hint
