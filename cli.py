@@ -331,7 +331,10 @@ def build(
 @_with_engine
 @_with_network
 @click.option(
-    "--sensor", default="auto", show_default=True, help="auto, rapl, replay:FILE.csv, modelled or none."
+    "--sensor",
+    default="auto",
+    show_default=True,
+    help="auto, nvml, jetson, rapl, replay:FILE, modelled, sim:GPU, none.",
 )
 @click.option(
     "--watts",
@@ -340,6 +343,7 @@ def build(
     show_default=True,
     help="Watts of one busy core, for the modelled sensor.",
 )
+@click.option("--calibration", type=_FILE, help="Gain and offset of this sensor, see perframe trace.")
 @click.option(
     "--windows",
     type=click.IntRange(2, 10_000),
@@ -378,6 +382,7 @@ def profile(
     factory: str | None,
     sensor: str,
     watts: float,
+    calibration: Path | None,
     windows: int,
     window_s: float | None,
     edge_error: float,
@@ -401,6 +406,7 @@ def profile(
     from perframe.files import writable_target
     from perframe.profiler.checks import require_valid
     from perframe.profiler.plan import MeasurementPlan
+    from perframe.profiler.sensors.calibrated import calibrated
     from perframe.profiler.sensors.registry import sensor_from
     from perframe.profiler.session import profile as measure
     from perframe.report.progress import progress_bar
@@ -421,7 +427,9 @@ def profile(
     )
     if target is not None:
         writable_target(target, inputs=(file, sidecar_of(file), Path(sensor.partition(":")[2])))
-    source = None if sensor == "auto" else sensor_from(sensor, watts_per_core=watts, device=device or "cpu")
+    source = None
+    if sensor != "auto":
+        source = calibrated(sensor_from(sensor, watts_per_core=watts, device=device or "cpu"), calibration)
     finished = _Finished(target, top, to_stdout)
     with (
         finished,
@@ -440,9 +448,66 @@ def profile(
         ) as artifact,
     ):
         if sensor == "auto":
-            source = sensor_from(sensor, watts_per_core=watts, device=artifact.device)
+            source = calibrated(
+                sensor_from(sensor, watts_per_core=watts, device=artifact.device), calibration
+            )
         result = measure(artifact, plan, source, keep=finished.keep, progress=progress, wait_s=wait_s)
         require_valid(result)
+
+
+@command.command()
+@click.argument("file", type=_FILE)
+@click.option("--time", metavar="COL", help="Time column.")
+@click.option("--power", metavar="COL", help="Power column, or rail of a tegrastats log.")
+@click.option("--gpu", metavar="ID", help="Which GPU, where a log holds several: index or UUID.")
+@click.option("--from", "from_s", type=_Finite(), metavar="T", help="Begin of the span, on the file's clock.")
+@click.option("--to", "to_s", type=_Finite(), metavar="T", help="End of the span.")
+@click.option(
+    "--load-period", type=_Finite(0.0, min_open=True), metavar="S", help="Period of a switching load."
+)
+@click.option("--meter", type=_FILE, metavar="METER.csv", help="An external meter's trace of the same run.")
+@click.option(
+    "--calibrate", type=_FILE, metavar="OUT.json", help="Write the gain and offset found with --meter."
+)
+@click.option("--calibration", type=_FILE, metavar="FILE.json", help="Apply gain and offset.")
+@_common
+def trace(
+    file: Path,
+    time: str | None,
+    power: str | None,
+    gpu: str | None,
+    from_s: float | None,
+    to_s: float | None,
+    load_period: float | None,
+    meter: Path | None,
+    calibrate: Path | None,
+    calibration: Path | None,
+    as_json: bool,
+) -> None:
+    """Say what a recorded power trace tells about its sensor, with an honest mean.
+
+    FILE is a CSV of times and watts (plain or .gz), an nvidia-smi CSV log, or a tegrastats log.
+    """
+    from perframe.profiler.trace import report_to_json, trace_command
+
+    report, found = trace_command(
+        file,
+        time=time,
+        power=power,
+        gpu=gpu,
+        from_s=from_s,
+        to_s=to_s,
+        load_period_s=load_period,
+        meter=meter,
+        calibrate=calibrate,
+        calibration=calibration,
+    )
+    if as_json:
+        click.echo(report_to_json(report))
+    else:
+        from perframe.report.trace import show_trace
+
+        show_trace(report, found)
 
 
 @command.command()

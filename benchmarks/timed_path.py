@@ -31,7 +31,7 @@ PROVIDERS = ["CPUExecutionProvider"]
 
 def timed(call: Callable[[], object], seconds: float) -> float:
     """Return the median seconds of `call`, repeated for about `seconds`."""
-    latencies = []
+    latencies: list[float] = []
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(latencies) < 3:
         start = time.perf_counter()
@@ -59,7 +59,9 @@ def compare(family: str, batch: int, rounds: int, seconds: float, folder: Path) 
         contestants: dict[str, Callable[[], float]] = {
             "bare loop": lambda: timed(lambda: session.run(None, inputs), seconds),
             "perframe": lambda: statistics.median(
-                measure(engine, meter, plan, batch, idle=False, progress=silent).latencies_s
+                latency
+                for window in measure(engine, meter, plan, batch, idle=False, progress=silent).saturated
+                for latency in window.latencies_s
             ),
             "polygraphy": lambda: timed(lambda: runner.infer(inputs, check_inputs=False), seconds),
         }

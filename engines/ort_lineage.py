@@ -147,7 +147,7 @@ class _Tensors:
             return None
         for name in _stripped(node.name):
             if name in self._output_of:
-                return self._output_of[name]
+                return str(self._output_of[name])
             if name in self._source.tensors:
                 return name
         return None

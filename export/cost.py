@@ -11,8 +11,15 @@ from dataclasses import dataclass
 
 import onnx
 
+from perframe.errors import InputError
 from perframe.export.constants import constant_roots
-from perframe.export.mac_ops import NORMALISATIONS, multiplies_nothing, operands_of
+from perframe.export.mac_ops import (
+    NORMALISATIONS,
+    STANDARD_DOMAINS,
+    contraction_macs,
+    multiplies_nothing,
+    operands_of,
+)
 from perframe.export.onnx_model import OnnxModel, fixed_batch, resolve_input_shapes
 from perframe.export.provenance import node_modules, node_names
 from perframe.export.shapes import infer_shapes
@@ -96,8 +103,8 @@ def layer_costs(
         and shapes, are not listed. A weight that several layers share counts in each.
 
     Raises:
-        InputError: An input dimension other than the batch is symbolic, or the layers' shapes contradict each
-            other.
+        InputError: An input dimension other than the batch is symbolic, the layers' shapes contradict each
+            other, or a convolution's weights contradict its input or its groups.
     """
     given = input_shapes or resolve_input_shapes(model, fixed_batch(model) or 1)
     counter = _Counter(model, given)
@@ -125,6 +132,7 @@ class _Counter:
 
     def __init__(self, model: OnnxModel, input_shapes: Mapping[str, tuple[int, ...]]) -> None:
         self.roots = constant_roots(model.graph)
+        self._path = model.path
         self._shapes = infer_shapes(model, input_shapes)
         self._frames = _frames(model, input_shapes)
         self._mac_outputs = {
@@ -135,6 +143,8 @@ class _Counter:
         activations = dict.fromkeys(name for name in node.input if name and name not in self.roots)
         weight_shape = self._weight_shape(node)
         groups = _attribute(node, "group", 1) if weight_shape is not None else None
+        if weight_shape is not None and groups is not None:
+            self._check_convolution(node, key, weight_shape, groups)
         return LayerCost(
             name=key,
             module=module,
@@ -166,10 +176,41 @@ class _Counter:
         if operands.kind == "convolution":
             # n*m*k^2*h*w/g: every output element takes one group's input channels over the kernel.
             return None if output is None or weight is None else math.prod(output) * math.prod(weight[1:])
+        if operands.kind == "contraction":
+            return (
+                None if data is None or weight is None else contraction_macs(_equation(node), (data, weight))
+            )
         if data is None or output is None:
             return None
         # The sum of a matrix product runs over the first operand's last axis.
         return math.prod(output) * data[-2 if _attribute(node, "transA", 0) else -1]
+
+    def _check_convolution(self, node: onnx.NodeProto, key: str, weight: Sequence[int], groups: int) -> None:
+        """Check what shape inference does not, and what would only fail in a runtime."""
+        operands = operands_of(node)
+        data = self._shapes.get(_operand(node, operands.data)) if operands else None
+        transposed = node.op_type == "ConvTranspose"
+        problem = ""
+        if groups < 1:
+            problem = f"expected at least 1 group, found {groups}"
+        elif node.domain not in STANDARD_DOMAINS or len(weight) < 2:
+            return  # the runtime's own layouts pad channels or put them last
+        elif weight[0] % groups:
+            side = "input" if transposed else "output"
+            problem = f"expected {side} channels divisible by its {groups} groups, found {weight[0]}"
+        elif data is not None and len(data) > 1:
+            taken = weight[0] if transposed else weight[1] * groups
+            if data[1] != taken:
+                shape = "x".join(map(str, weight))
+                problem = (
+                    f"expected {taken} input channels, as its weights {shape} and groups {groups} take, "
+                    f"found {data[1]}"
+                )
+        if problem:
+            raise InputError(
+                f"{self._path}: {node.op_type} {key!r} {problem}.",
+                "Check this layer's weights and groups, and export the model again.",
+            )
 
     def _params(self, node: onnx.NodeProto) -> int | None:
         operands = operands_of(node)
@@ -222,6 +263,10 @@ def _operand(node: onnx.NodeProto, index: int) -> str:
 
 def _attribute(node: onnx.NodeProto, name: str, default: int) -> int:
     return next((int(attribute.i) for attribute in node.attribute if attribute.name == name), default)
+
+
+def _equation(node: onnx.NodeProto) -> str:
+    return next((a.s.decode("utf-8", "replace") for a in node.attribute if a.name == "equation"), "")
 
 
 def _group_size(node: onnx.NodeProto, weight_shape: Sequence[int] | None, groups: int | None) -> int | None:

@@ -25,6 +25,7 @@ class TensorInfo:
         name: As the model calls it.
         dtype: Name of the NumPy data type, such as "float32".
         shape: One entry per dimension: its size, the name of a symbolic dimension, or None where it has none.
+            Empty too for an output whose number of dimensions neither the file nor inference tells.
     """
 
     name: str
@@ -92,8 +93,8 @@ def open_onnx(path: Path) -> OnnxModel:
     folder is touched.
 
     Raises:
-        InputError: The file is missing, truncated, not ONNX, structurally wrong, or its external data is
-            missing, too short or outside its folder.
+        InputError: The file is missing, truncated, not ONNX, structurally wrong, an input has no shape, or
+            its external data is missing, too short or outside its folder.
         UnavailableError: There is no permission to read it.
     """
     readable_file(path, "ONNX model")
@@ -111,10 +112,11 @@ def open_onnx(path: Path) -> OnnxModel:
     del loaded
     if not _is_text(model):
         raise InputError(f"{path}: a name in the model is not UTF-8 text.", "Export the model again.")
-    _check_structure(model, path)
     weights = {tensor.name for tensor in model.graph.initializer}
     weights |= {tensor.values.name for tensor in model.graph.sparse_initializer}
-    inputs = tuple(_tensor_info(value, path) for value in model.graph.input if value.name not in weights)
+    inputs = tuple(_input_info(value, path) for value in model.graph.input if value.name not in weights)
+    _check_structure(model, path)
+    _complete_outputs(model)
     if not inputs:
         raise InputError(f"{path}: expected a model with inputs, found none.", "Export the model again.")
     return OnnxModel(
@@ -220,11 +222,38 @@ def _is_text(message: Message) -> bool:
 def _check_structure(model: onnx.ModelProto, path: Path) -> None:
     if not model.graph.output:
         raise InputError(f"{path}: expected a model with outputs, found none.", "Export the model again.")
+    checked = weights_as_inputs(model)
+    for value in checked.graph.output:
+        # ONNX Runtime infers the types of outputs, while onnx's checker wants them stated.
+        if not _is_stated(value):
+            tensor = value.type.tensor_type
+            tensor.elem_type = tensor.elem_type or onnx.TensorProto.FLOAT
+            tensor.shape.SetInParent()
     try:
-        onnx.checker.check_model(weights_as_inputs(model))
+        onnx.checker.check_model(checked)
     except onnx.checker.ValidationError as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise InputError(f"{path}: not a valid ONNX model: {reason}.", "Export the model again.") from error
+
+
+def _is_stated(value: onnx.ValueInfoProto) -> bool:
+    """Whether a value's type is stated in full; types other than tensors count as such."""
+    tensor = value.type.tensor_type
+    is_tensor = value.type.WhichOneof("value") in (None, "tensor_type")
+    return not is_tensor or (tensor.elem_type != 0 and tensor.HasField("shape"))
+
+
+def _complete_outputs(model: onnx.ModelProto) -> None:
+    """Give outputs without a type or shape those that inference finds, in place."""
+    if all(_is_stated(value) for value in model.graph.output):
+        return
+    try:
+        inferred = onnx.shape_inference.infer_shapes(weights_as_inputs(model), data_prop=True)
+    except onnx.shape_inference.InferenceError:
+        return  # counting costs says which layers do not fit together
+    for value, found in zip(model.graph.output, inferred.graph.output, strict=True):
+        if not _is_stated(value):
+            value.type.CopyFrom(found.type)
 
 
 def _opset(model: onnx.ModelProto, path: Path) -> int:
@@ -232,6 +261,16 @@ def _opset(model: onnx.ModelProto, path: Path) -> int:
         if entry.domain in ("", "ai.onnx"):
             return int(entry.version)
     raise InputError(f"{path}: the model names no standard operator set.", "Export the model again.")
+
+
+def _input_info(value: onnx.ValueInfoProto, path: Path) -> TensorInfo:
+    info = _tensor_info(value, path)
+    if not value.type.tensor_type.HasField("shape"):
+        raise InputError(
+            f"{path}: input {value.name!r} is expected to have a shape, found none.",
+            "Export the model with the shapes of its inputs; sizes that vary can be symbolic.",
+        )
+    return info
 
 
 def _tensor_info(value: onnx.ValueInfoProto, path: Path) -> TensorInfo:

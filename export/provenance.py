@@ -26,12 +26,14 @@ def node_names(graph: onnx.GraphProto) -> list[str]:
     """
     taken = {node.name for node in graph.node}
     seen: set[str] = set()
+    # The next number of every stem: starting over at 1 would make many nodes of one name quadratic.
+    numbers: dict[str, int] = {}
     keys = []
     for index, node in enumerate(graph.node):
-        stem = node.name or f"{node.op_type}_{index}"
-        key, number = stem, 1
+        stem = key = node.name or f"{node.op_type}_{index}"
         while key in seen or (key != node.name and key in taken):
-            key, number = f"{stem}_{number}", number + 1
+            numbers[stem] = numbers.get(stem, 0) + 1
+            key = f"{stem}_{numbers[stem]}"
         seen.add(key)
         keys.append(key)
     return keys
@@ -41,28 +43,30 @@ def node_modules(graph: onnx.GraphProto) -> dict[str, str]:
     """Return the source module path of every node, by its key in `node_names`.
 
     In this order: what this program's own export wrote down; the path in the node's name (PyTorch's
-    TorchScript exporter); the name of its weight; PyTorch's scope metadata; else the node's own key. The
-    weight goes before the scope because a convolution that a BatchNorm was folded into carries the
+    TorchScript exporter); the name of its weight; PyTorch's scope metadata; else the node's own key. An
+    operation of the network's own forward method, outside all its modules, has the path "".
+
+    The weight goes before the scope because a convolution that a BatchNorm was folded into carries the
     BatchNorm's scope. The path goes before the weight because the TorchScript exporter shares equal weights.
     """
     roots = constant_roots(graph)
     modules = {}
     for key, node in zip(node_names(graph), graph.node, strict=True):
         metadata = {entry.key: entry.value for entry in node.metadata_props}
-        modules[key] = (
-            metadata.get(MODULE_KEY)
-            or _from_path(node.name)
-            or _from_weights(node, roots)
-            or _from_scopes(metadata.get(_TORCH_SCOPES_KEY, ""))
-            or key
+        candidates = (
+            metadata.get(MODULE_KEY),
+            _from_path(node.name),
+            _from_weights(node, roots),
+            _from_scopes(metadata.get(_TORCH_SCOPES_KEY, "")),
         )
+        modules[key] = next((path for path in candidates if path is not None), key)
     return modules
 
 
-def _from_path(name: str) -> str:
-    """`/features/features.1/features.1.0/Conv` -> `features.1.0`; empty for any other kind of name."""
+def _from_path(name: str) -> str | None:
+    """`/features/features.1/features.1.0/Conv` -> `features.1.0`, `/Conv` -> ``; None for other names."""
     if not name.startswith("/"):
-        return ""
+        return None
     path: list[str] = []
     parent = ""
     for scope in name.split("/")[1:-1]:
@@ -72,13 +76,13 @@ def _from_path(name: str) -> str:
     return ".".join(path)
 
 
-def _from_weights(node: onnx.NodeProto, roots: Mapping[str, str]) -> str:
+def _from_weights(node: onnx.NodeProto, roots: Mapping[str, str]) -> str | None:
     matches = [match for name in node.input if (match := _PARAMETER.fullmatch(roots.get(name, "")))]
     matches.sort(key=lambda match: match["kind"] != "weight")
-    return matches[0]["module"] if matches else ""
+    return matches[0]["module"] if matches else None
 
 
-def _from_scopes(text: str) -> str:
+def _from_scopes(text: str) -> str | None:
     """`['', 'f', 'f.2', 'relu']` -> `f.2`: the last entry names the operation, the ones before it modules."""
-    scopes: list[str] = _SCOPE.findall(text)
-    return next((scope for scope in reversed(scopes[:-1]) if scope), "")
+    modules: list[str] = _SCOPE.findall(text)[:-1]
+    return modules[-1] if modules else None

@@ -13,9 +13,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 
@@ -23,6 +21,7 @@ from perframe.arrays import Array
 from perframe.engines.clock import Clock
 from perframe.errors import InputError, MeasurementError
 from perframe.files import write_text
+from perframe.profiler.power_series import change_times_s, update_period_s
 from perframe.profiler.sensors.base import PowerSample, Reader, Sensor
 from perframe.typed_json import from_json
 
@@ -30,7 +29,6 @@ _POLL_S = 0.004
 _SETTLE_S = 1.5
 # Readings within this share of the switch's size of each other are no step at all.
 _LEAST_STEP = 0.05
-_LEAST_UPDATES = 20
 _GRID = 60
 
 
@@ -88,17 +86,16 @@ def characterise(
             load(_SETTLE_S)
     times = np.array([sample.t_s for sample in samples])
     watts = np.array([sample.power_w for sample in samples])
-    changes = [t for t, (before, now) in zip(times[1:], pairwise(watts), strict=True) if now != before]
-    if len(changes) < _LEAST_UPDATES:
+    period_s = update_period_s(change_times_s(times, watts))
+    if period_s is None:
         raise MeasurementError(
-            f"The sensor's reading changed {len(changes)} times in {times[-1] - times[0]:.0f} s:"
-            " too seldom to be characterised.",
+            f"The sensor's reading hardly changed in {times[-1] - times[0]:.0f} s: it cannot be characterised.",
             "Use another --sensor.",
         )
     since, share, idle_w, active_w = _step_response(times, watts, ons)
     delay_s, window_s, residual = _fit(since, share)
     return SensorCharacter(
-        update_period_s=float(median(later - earlier for earlier, later in pairwise(changes))),
+        update_period_s=period_s,
         averaging_window_s=window_s,
         delay_s=delay_s,
         idle_w=idle_w,

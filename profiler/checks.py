@@ -130,11 +130,15 @@ def _of_energy(energy: Energy) -> Iterator[Quality]:
             "Give --sensor, or a longer --window-s than the sensor's update period.",
         )
     elif energy.kind == "modelled":
+        simulated = energy.sensor == "sim"
+        source = "a simulated GPU" if simulated else "CPU seconds x stated watts"
         yield Quality(
             "energy-modelled",
             "warning",
-            "Energy is modelled: it follows from stated watts. No sensor was read.",
-            "Use a machine with a power sensor; state your CPU's watts with --watts.",
+            f"Energy is modelled: {source}. No sensor was read.",
+            "It shows how perframe works, and nothing about this machine."
+            if simulated
+            else "Use a machine with a power sensor; state your CPU's watts with --watts.",
         )
     elif energy.sensor == "replay":
         yield Quality(

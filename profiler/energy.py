@@ -5,18 +5,16 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
-from statistics import median
 from typing import Protocol
 
 import numpy as np
 
 from perframe.engines.clock import Clock
 from perframe.errors import MeasurementError
+from perframe.profiler.power_series import joules_until, update_period_s
 from perframe.profiler.sensors.base import Conditions, EnergySample, Monitor, PowerSample, Reader, Sensor
 
-# Below this many changes of the reading, their spacing says nothing about the sensor.
-_LEAST_UPDATES = 10
+_MOST_CHANGES = 1000
 
 
 @dataclass(frozen=True)
@@ -165,9 +163,8 @@ class _PowerMeter:
     def update_period_s(self) -> float | None:
         if self._sensor.update_period_s is not None:
             return self._sensor.update_period_s
-        if len(self._changes_s) <= _LEAST_UPDATES:
-            return None
-        return median(later - earlier for earlier, later in pairwise(self._changes_s))
+        # The latest changes say enough, and it is asked between windows.
+        return update_period_s(np.array(self._changes_s[-_MOST_CHANGES:]))
 
     def _look(self) -> tuple[EnergySample | None, Conditions | None]:
         if self._monitor is None:
@@ -198,6 +195,5 @@ def integrate(samples: Sequence[PowerSample], start_s: float, end_s: float) -> f
     inside = (times > start_s) & (times < end_s)
     if not inside.any():
         return None
-    grid = np.concatenate(([start_s], times[inside], [end_s]))
-    at = np.interp(grid, times, watts)
-    return float(np.sum((at[1:] + at[:-1]) / 2.0 * np.diff(grid)))
+    start_j, end_j = joules_until(times, watts, np.array([start_s, end_s]))
+    return float(end_j - start_j)

@@ -18,6 +18,7 @@ _STRETCH_S = 0.2
 _STRETCH_ITERATIONS = 3
 _STRETCH_UPDATES = 10
 _IDLE_UPDATES = 20
+_IDLE_STRETCHES = 8
 # Where the sensor sets no length: long enough for a scheduler's hiccup to weigh little.
 _WINDOW_S = 0.5
 _LAYER_ITERATIONS = (5, 100)
@@ -68,8 +69,7 @@ def measure(
         idle: Whether to measure the device at rest too.
         progress: Told what is going on.
     """
-    progress("at rest", 0.0)
-    before_w = _idle_w(engine, meter, plan) if idle else None
+    before_w = _idle_w(engine, meter, plan, progress) if idle else None
     warm_up, active_w = _warm_up(engine, meter, plan, progress)
     window_s = window_length_s(plan, meter.update_period_s(), before_w, active_w)
     pacer = _Pacer(engine, meter, plan, batch, window_s)
@@ -77,7 +77,7 @@ def measure(
     paced: tuple[Observed, ...] = ()
     if plan.fps is not None:
         paced = pacer.windows(1.0 / plan.fps, f"measuring at {plan.fps:g} inferences/s", progress)
-    after_w = _idle_w(engine, meter, plan) if idle else None
+    after_w = _idle_w(engine, meter, plan, progress) if idle else None
     layers: tuple[LayerTiming, ...] = ()
     if plan.layer_s > 0:
         progress("timing layers", 0.0)
@@ -113,13 +113,43 @@ def window_length_s(
     return max(_WINDOW_S, update_period_s * share / plan.edge_error)
 
 
-def _idle_w(engine: Engine, meter: Meter, plan: MeasurementPlan) -> float | None:
-    period_s = meter.update_period_s() or 0.0
-    start_s = engine.clock.now_s()
-    meter.start()
-    engine.clock.sleep(max(plan.idle_s, _IDLE_UPDATES * period_s))
-    energy_j = meter.stop().energy_j
-    return None if energy_j is None else energy_j / (engine.clock.now_s() - start_s)
+def window_phases(windows: int, seed: int) -> list[float]:
+    """Return at which share of the sensor's update each window shall begin: evenly spread, in random order.
+
+    A load in step with a sensor that looks only part of the time is seen at one moment of its cycle only. Windows
+    that begin at evenly spread moments of the sensor's cycle see all of it between them (after arXiv 2312.02741,
+    which shifts by one averaging window).
+    """
+    chance = random.Random(seed)
+    phases = [(index + chance.random()) / windows for index in range(windows)]
+    chance.shuffle(phases)
+    return phases
+
+
+def pause_s(now_s: float, update_period_s: float | None, phase: float) -> float:
+    """Return how long to wait until the sensor's cycle of `update_period_s` is at `phase`."""
+    if not update_period_s:
+        return 0.0
+    return (phase * update_period_s - now_s) % update_period_s
+
+
+def _idle_w(engine: Engine, meter: Meter, plan: MeasurementPlan, progress: Progress) -> float | None:
+    """Watch the device at rest until its power has settled: the reading lags, and clocks come down slowly."""
+    stretch_s = max(plan.idle_s, _IDLE_UPDATES * (meter.update_period_s() or 0.0))
+    before_w: float | None = None
+    for attempt in range(_IDLE_STRETCHES):
+        progress("at rest", attempt / _IDLE_STRETCHES)
+        start_s = engine.clock.now_s()
+        meter.start()
+        engine.clock.sleep(stretch_s)
+        energy_j = meter.stop().energy_j
+        if energy_j is None:
+            return None
+        now_w = energy_j / (engine.clock.now_s() - start_s)
+        if before_w is not None and abs(now_w - before_w) <= _STEADY_WITHIN * abs(before_w):
+            break
+        before_w = now_w
+    return now_w
 
 
 def _warm_up(
@@ -165,16 +195,15 @@ class _Pacer:
         self._engine, self._meter, self._plan, self._batch = engine, meter, plan, batch
         self._window_s = window_s
         self._origin_s = engine.clock.now_s()
-        self._random = random.Random(plan.seed)
+        self._phases = window_phases(plan.windows, plan.seed)
         self.missed = 0
 
     def windows(self, tick_s: float | None, what: str, progress: Progress) -> tuple[Observed, ...]:
         observed = []
         for index in range(self._plan.windows):
             progress(what, index / self._plan.windows)
-            # A load in step with a sensor that looks only part of the time would always be seen at the same
-            # moment; a random share of an update between windows moves them against each other.
-            self._engine.clock.sleep(self._random.random() * (self._meter.update_period_s() or 0.0))
+            clock = self._engine.clock
+            clock.sleep(pause_s(clock.now_s(), self._meter.update_period_s(), self._phases[index]))
             observed.append(self._window(tick_s))
         return tuple(observed)
 

@@ -90,8 +90,8 @@ def _batch(
 ) -> BatchResult:
     inputs = seeded_inputs(artifact.inputs, shapes, plan.seed)
     engine.bind(inputs)
-    # A model of energy has no device that could be watched at rest.
-    idle = sensor is not None and sensor.kind == "measured"
+    # A counter that is computed from this process's own work has no device that could be watched at rest.
+    idle = sensor is not None and (sensor.kind == "measured" or sensor.poll_interval_s is not None)
     measured = measure(engine, meter, plan, batch, idle=idle, progress=progress)
     return summarise(
         measured,

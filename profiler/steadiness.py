@@ -1,6 +1,7 @@
 """Whether a series has stopped rising and falling: the end of a warm-up, the worth of a mean."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,7 +15,7 @@ _CONFIDENCE = 0.99
 _VAGUE = 10.0
 
 
-def is_stationary(values: Array, *, tolerance: float = 0.02) -> bool:
+def is_stationary(values: Sequence[float] | Array, *, tolerance: float = 0.02) -> bool:
     """Tell whether a series keeps its level, online or afterwards, for latency as for power.
 
     Two tests over the means of 10 batches, since neighbouring values resemble each other: the slope of a straight

@@ -255,12 +255,23 @@ def _notes(batches: Sequence[BatchResult]) -> list[Text]:
     for batch in batches:
         for quality in batch.quality:
             found.setdefault((quality.severity, quality.message, quality.hint), []).append(batch.batch)
+    return [
+        severity_line(
+            severity,
+            f"{'' if len(sizes) == len(batches) else f'batch {_listed(sizes)}: '}{message} {hint}",
+        )
+        for (severity, message, hint), sizes in found.items()
+    ]
+
+
+def _listed(sizes: Sequence[int]) -> str:
+    return ", ".join(map(str, sizes))
+
+
+def severity_line(severity: str, text: str) -> Text:
+    """Show a finding in the colour of its severity."""
     styles = {"info": "dim", "warning": "yellow", "invalid": "bold red"}
-    lines = []
-    for (severity, message, hint), sizes in found.items():
-        where = "" if len(sizes) == len(batches) else f"batch {', '.join(map(str, sizes))}: "
-        lines.append(Text.assemble((f"{severity}: ", styles[severity]), f"{where}{message} {hint}"))
-    return lines
+    return Text.assemble((f"{severity}: ", styles[severity]), one_line(text))
 
 
 def _with_interval(estimate: Estimate | None, unit: str) -> str:

@@ -4,11 +4,11 @@ Nothing is inferred from the GPU's name or from NVML having started: boards exis
 answers "not supported" to everything.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from perframe.errors import UnavailableError
+from perframe.profiler.calibration import default_uncertainty
 from perframe.profiler.sensors.base import Domain
 from perframe.profiler.sensors.nvml_answers import Answer, Status, answer
 from perframe.profiler.sensors.nvml_device import NvmlDevice, PowerSource, Process
@@ -25,11 +25,6 @@ SOURCES: Mapping[str, PowerSource] = {
     "average power": AVERAGE,
     "legacy power": LEGACY,
 }
-
-# Cards whose sensor was held against an external meter and was at most 8 % off (GPU_Power_Benchmark,
-# arXiv 2312.02741). Mobile cards of the same numbers were not among them.
-_CHARACTERISED = re.compile(r"\b(P100|GTX 1080|V100|A100|H100|RTX 30[5-9]0|RTX A5000|RTX 40[5-9]0)\b")
-_KNOWN, _UNKNOWN = 0.08, 0.13
 
 
 @dataclass(frozen=True)
@@ -133,8 +128,8 @@ class Probe:
 
     def absolute_uncertainty(self, source: PowerSource) -> float:
         """How far off the true watts may be, relative."""
-        known = _CHARACTERISED.search(self.name) and "Laptop" not in self.name
-        return _KNOWN if known and source.scope == SCOPE_GPU else _UNKNOWN
+        # What a whole module draws was held against no meter, whatever card is on it.
+        return default_uncertainty(self.name if source.scope == SCOPE_GPU else None)
 
     def details(self, source: PowerSource) -> dict[str, str | float]:
         """What must stand beside the figures; what the GPU does not tell says so."""

@@ -61,7 +61,7 @@ class Replay:
     def details(self) -> Mapping[str, str | float]:
         """Which trace was played."""
         trace = self.trace
-        known = {"card": trace.card, "uuid": trace.uuid}
+        known = {"gpu": trace.card, "uuid": trace.uuid}
         return {
             "file": trace.path.name,
             "sha256": self._sha256,

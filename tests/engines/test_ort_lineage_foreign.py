@@ -141,4 +141,4 @@ def module_by_weight(node: onnx.NodeProto, graph: onnx.GraphProto) -> str:
     weight = node.input[1]
     while weight in written:
         weight = written[weight].input[0]
-    return weight.removesuffix("_quantized").removesuffix(".weight")
+    return str(weight).removesuffix("_quantized").removesuffix(".weight")

@@ -56,7 +56,18 @@ def test_beyond_the_end_says_how_long_the_trace_is_and_what_was_needed(tmp_path:
 def test_accepted_columns(tmp_path: Path, header: str, column: str, domain: str) -> None:
     row = ",1" * header.count(",")
     sensor = Replay(trace(tmp_path, f"{header}\n0{row}\n\n1{row}\n"))
-    assert (sensor.details["column"], sensor.domain, sensor.duration_s) == (column, domain, 1.0)
+    assert (sensor.details["column"], sensor.domain, sensor.details["duration_s"]) == (column, domain, 1.0)
+
+
+def test_a_log_of_nvidia_smi_replays_and_names_its_gpu(tmp_path: Path) -> None:
+    rows = "".join(f"2026/11/21 02:58:1{i}.000, GPU-1, A100, {50 + i}.00 W\n" for i in range(3))
+    sensor = Replay(trace(tmp_path, f"timestamp, uuid, name, power.draw.instant [W]\n{rows}"))
+    assert (sensor.details["gpu"], sensor.details["uuid"], sensor.domain) == ("A100", "GPU-1", "gpu")
+    assert sensor.update_period_s is None
+    clock = VirtualClock()
+    with sensor.open(clock) as reader:
+        clock.sleep(1.5)
+        assert reader.read() == PowerSample(1.0, 51.0)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +75,7 @@ def test_accepted_columns(tmp_path: Path, header: str, column: str, domain: str)
     [
         ("t_s,power_w\n0,50\n1,nan\n2,50\n", "line 3"),
         ("t_s,power_w\n0,50\n1,-3\n", "line 3"),
-        ("t_s,power_w\n0,50\n1,N/A\n", "line 3"),
+        ("t_s,power_w\n0,50\n1,N/A\n", "at least two samples"),
         ("t_s,power_w\n0,50\n1\n", "line 3"),
         ("t_s,power_w\n0,inf\n1,50\n", "line 2"),
         ("t_s,power_w\n0,50\n1,50\n0.5,50\n", "line 4: expected a time from 1 s on"),
@@ -93,14 +104,14 @@ def test_truncated_gzip_and_binary_files_are_bad_input(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not TRACES.is_dir(), reason="no recorded traces; set PERFRAME_DATA")
 @pytest.mark.parametrize(
-    ("name", "domain", "poll_s", "samples"),
+    ("name", "domain", "poll_s", "samples", "update_s"),
     [
-        ("steady_load_a100.csv.gz", "gpu", 0.013, 16002),
-        ("step_4090_sensor.csv.gz", "gpu", 0.01, 2311),
-        ("step_a100_meter.csv.gz", "board", 0.01, 14018),
+        ("steady_load_a100.csv.gz", "gpu", 0.013, 16002, 0.101),
+        ("step_4090_sensor.csv.gz", "gpu", 0.01, 2311, 0.1),
+        ("step_a100_meter.csv.gz", "board", 0.01, 14018, 0.001),
     ],
 )
-def test_recorded_traces_replay(name: str, domain: str, poll_s: float, samples: int) -> None:
+def test_recorded_traces_replay(name: str, domain: str, poll_s: float, samples: int, update_s: float) -> None:
     path = TRACES / name
     sensor = Replay(path)
     assert sensor.domain == domain
@@ -108,6 +119,8 @@ def test_recorded_traces_replay(name: str, domain: str, poll_s: float, samples: 
     assert sensor.details["samples"] == samples
     assert sensor.details["sha256"] == sha256_of(path)
     assert sensor.details["file"] == name
+    assert sensor.update_period_s == pytest.approx(update_s, rel=0.05)
+    assert sensor.absolute_uncertainty is None
     clock = VirtualClock()
     seen: list[float] = []
     with sensor.open(clock) as reader:
@@ -116,5 +129,5 @@ def test_recorded_traces_replay(name: str, domain: str, poll_s: float, samples: 
             seen.append(reader.read().power_w)
 
         with clock.every(sensor.poll_interval_s, read):
-            clock.sleep(min(sensor.duration_s, 5.0) - 0.1)
+            clock.sleep(min(sensor.trace.duration_s, 5.0) - 0.1)
     assert len(seen) > 100 and all(40 < power_w < 500 for power_w in seen)
