@@ -37,6 +37,9 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/timed_path.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/sensor_overhead.py
+	$(BIN)/python benchmarks/estimators.py
+	$(BIN)/python benchmarks/coverage.py
 
 clean:
 	rm -rf .venv demo build *.egg-info

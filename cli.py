@@ -512,15 +512,30 @@ def trace(
 
 @command.command()
 @click.option("--device", default="cpu", show_default=True, help="The device whose sensors are looked at.")
+@click.option(
+    "--characterise",
+    "sensor",
+    metavar="SENSOR",
+    help="Switch a load on and off to find this sensor's update period, averaging window and delay, and keep them.",
+)
 @_common
-def doctor(device: str, as_json: bool) -> None:
+def doctor(device: str, sensor: str | None, as_json: bool) -> None:
     """Say what this machine can build, run and measure, and what would mend the rest."""
     from dataclasses import asdict
 
     from perframe.engines.prepare import check_device
-    from perframe.profiler.doctor import examine
+    from perframe.profiler.doctor import characterise_sensor, examine
 
     check_device(device)
+    if sensor is not None:
+        found, path = characterise_sensor(sensor, device)
+        if as_json:
+            _print_json({**asdict(found), "kept": str(path)})
+        else:
+            from perframe.report.tables import character_table, show
+
+            show(character_table(sensor, found))
+        return
     diagnosis = examine(device)
     if as_json:
         _print_json(asdict(diagnosis))

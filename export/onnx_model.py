@@ -248,7 +248,7 @@ def _complete_outputs(model: onnx.ModelProto) -> None:
     if all(_is_stated(value) for value in model.graph.output):
         return
     try:
-        inferred = onnx.shape_inference.infer_shapes(weights_as_inputs(model), data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(weights_as_inputs(model))
     except onnx.shape_inference.InferenceError:
         return  # counting costs says which layers do not fit together
     for value, found in zip(model.graph.output, inferred.graph.output, strict=True):

@@ -71,8 +71,8 @@ def infer_shapes(model: OnnxModel, input_shapes: Mapping[str, tuple[int, ...]]) 
 class _Walk:
     """Completes an inferred graph node by node, computing the shape arithmetic on the way.
 
-    Inference as such follows only part of the arithmetic by which exporters tell a Reshape its shape. Every
-    node is visited once, in order, so the time is linear in the graph however long its chains of reshapes.
+    Inference as such does not follow the arithmetic by which exporters tell a Reshape its shape. Every node
+    is visited once, in order, so the time is linear in the graph however long its chains of reshapes.
     """
 
     def __init__(self, inferred: onnx.ModelProto, opset: int) -> None:
@@ -135,7 +135,8 @@ class _Walk:
 
 
 def _inferred(proto: onnx.ModelProto) -> onnx.ModelProto:
-    return onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
+    # Without data propagation: that of a Range takes as much memory as the file says.
+    return onnx.shape_inference.infer_shapes(proto, strict_mode=True)
 
 
 def _reads(node: onnx.NodeProto) -> Iterator[str]:

@@ -30,6 +30,7 @@ _SETTLE_S = 1.5
 # Readings within this share of the switch's size of each other are no step at all.
 _LEAST_STEP = 0.05
 _GRID = 60
+_WORST_FIT = 0.15
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,11 @@ def characterise(
         )
     since, share, idle_w, active_w = _step_response(times, watts, ons)
     delay_s, window_s, residual = _fit(since, share)
+    if residual > _WORST_FIT:
+        raise MeasurementError(
+            f"The readings after a switch do not follow one response: the fit leaves {residual:.0%} of the step.",
+            "Stop other work on the device and try again.",
+        )
     return SensorCharacter(
         update_period_s=period_s,
         averaging_window_s=window_s,

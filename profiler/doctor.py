@@ -2,14 +2,17 @@
 
 import importlib.util
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from perframe.engines.clock import SystemClock
 from perframe.engines.registry import backend_named, backend_names
-from perframe.errors import PerframeError
-from perframe.profiler.characterise import SensorCharacter, kept_character
+from perframe.errors import PerframeError, UsageError
+from perframe.profiler.characterise import SensorCharacter, characterise, keep_character, kept_character
 from perframe.profiler.energy import open_meter
 from perframe.profiler.environment import environment
+from perframe.profiler.load import switchable_load
+from perframe.profiler.lock import device_lock
 from perframe.profiler.sensors.base import Sensor
 from perframe.profiler.sensors.registry import sensor_from, sensor_names
 
@@ -65,6 +68,33 @@ def examine(device: str = "cpu") -> Diagnosis:
     findings += [_engine(name) for name in backend_names()]
     findings += [_sensor(name, device) for name in sensor_names() if name not in _NOT_HARDWARE]
     return Diagnosis(environment(), tuple(findings))
+
+
+def characterise_sensor(spec: str, device: str, switches: int = 20) -> tuple[SensorCharacter, Path]:
+    """Switch a load on `device` on and off, find what the sensor makes of it, and keep that.
+
+    Args:
+        spec: The sensor, as `--sensor` takes it.
+        device: `cpu` or `cuda:N`.
+        switches: How often to switch on; each takes about four seconds.
+
+    Returns:
+        What was found, and the file it was kept in.
+
+    Raises:
+        UsageError: There is no power sensor of this name: a counter needs no characterisation.
+        UnavailableError: Sensor, device or ONNX Runtime is not there.
+        MeasurementError: The reading does not follow the load.
+    """
+    sensor = sensor_from(spec, watts_per_core=10.0, device=device)
+    if sensor is None or sensor.poll_interval_s is None:
+        raise UsageError(
+            f"--sensor {spec}: a counter is read twice and needs no characterisation.",
+            "Give a sensor of watts: nvml.",
+        )
+    with device_lock(device), switchable_load(device) as (load, clock), sensor.open(clock) as reader:
+        found = characterise(reader, clock, load, switches=switches)
+    return found, keep_character(sensor, found)
 
 
 def _engine(name: str) -> Finding:

@@ -11,6 +11,7 @@ from perframe.engines.base import ModelInfo
 from perframe.engines.convert import Conversion
 from perframe.errors import one_line
 from perframe.export.cost import LayerCost
+from perframe.profiler.characterise import SensorCharacter
 from perframe.profiler.doctor import Diagnosis
 from perframe.profiler.result import BatchResult, Energy, Profile
 from perframe.profiler.stats import Estimate
@@ -101,6 +102,22 @@ def diagnosis_table(diagnosis: Diagnosis) -> RenderableType:
             mark, f"{finding.topic} {finding.name}", _foreign(finding.what), _foreign(finding.remedy)
         )
     return Group(machine, Text(), table)
+
+
+def character_table(sensor: str, found: SensorCharacter) -> RenderableType:
+    """Show what a sensor does to the truth."""
+    table = Table.grid(padding=(0, 2))
+    for key, value in {
+        "sensor": one_line(sensor),
+        "updates every": quantity(found.update_period_s, "s"),
+        "averages over": quantity(found.averaging_window_s, "s"),
+        "begins to show after": quantity(found.delay_s, "s"),
+        "at rest, under load": f"{quantity(found.idle_w, 'W')}, {quantity(found.active_w, 'W')}",
+        "switches": str(found.switches),
+        "what the fit leaves": percent(found.residual),
+    }.items():
+        table.add_row(key, Text(value))
+    return table
 
 
 def _table(title: str) -> Table:

@@ -187,10 +187,36 @@ def test_unknown_operators_are_none_and_never_zero(tmp_path: Path) -> None:
     assert totals((unknown, relu, conv)) == ModelCost(None, None, None, None)
 
 
-def test_einsum_and_control_flow_are_not_guessed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("equation", "q", "k", "macs"),
+    [
+        ("bhid, bhjd -> bhij", "N,4,6,8", "N,4,5,8", 4 * 6 * 5 * 8),
+        ("bhid,bhjd", "N,4,6,8", "N,4,5,8", 4 * 6 * 5 * 8),
+        ("bij,bkl->bik", "N,6,8", "N,5,3", 6 * 8 * 5 * 3),
+        ("bii,bij->bj", "N,6,6", "N,6,3", 6 * 3),
+        ("...ij,...jk->...ik", "N,6,8", "N,8,5", None),
+    ],
+)
+def test_einsum_of_two_operands_takes_every_index_once(
+    tmp_path: Path, equation: str, q: str, k: str, macs: int | None
+) -> None:
+    text = (
+        f'main (float[{q}] q, float[{k}] k) => (float[N,A] y) {{ y = Einsum <equation="{equation}"> (q, k) }}'
+    )
+    (cost,) = costs_of(tmp_path, text)
+    assert (cost.macs, cost.params) == (macs, 0)
+
+
+def test_einsum_weights_are_parameters(tmp_path: Path) -> None:
     text = 'main (float[N,4] x) => (float[N,2] y) { y = Einsum <equation="bi,io->bo"> (x, W) }'
     (cost,) = costs_of(tmp_path, text, W=(4, 2))
-    assert (cost.macs, cost.params, cost.output_activations) == (None, None, 2)
+    assert (cost.macs, cost.params, cost.output_activations) == (8, 8, 2)
+
+
+def test_einsum_of_more_operands_is_not_guessed(tmp_path: Path) -> None:
+    text = 'main (float[N,4] x) => (float[N,2] y) { y = Einsum <equation="bi,io,i->bo"> (x, W, V) }'
+    (cost,) = costs_of(tmp_path, text, W=(4, 2), V=(4,))
+    assert (cost.macs, cost.params) == (None, None)
 
 
 def test_totals_add_up_layers_that_multiply(tmp_path: Path) -> None:
@@ -211,6 +237,35 @@ def test_contradicting_shapes_are_bad_input(tmp_path: Path) -> None:
         layer_costs(opened, {"x": (1, 3, 5, 5)})
     with pytest.raises(InputError, match="--input 3x224x224"):
         layer_costs(opened)
+
+
+@pytest.mark.parametrize(
+    ("node", "weight", "says"),
+    [
+        (
+            "Conv",
+            (4, 5, 3, 3),
+            "expected 5 input channels, as its weights 4x5x3x3 and groups 1 take, found 6",
+        ),
+        ("Conv <group=2>", (4, 6, 3, 3), "expected 12 input channels, .* groups 2 take, found 6"),
+        ("Conv <group=3>", (4, 2, 3, 3), "expected output channels divisible by its 3 groups, found 4"),
+        ("Conv <group=0>", (4, 6, 3, 3), "expected at least 1 group, found 0"),
+        ("ConvTranspose", (5, 4, 3, 3), "expected 5 input channels, .* found 6"),
+        (
+            "ConvTranspose <group=4>",
+            (6, 1, 3, 3),
+            "expected input channels divisible by its 4 groups, found 6",
+        ),
+    ],
+)
+def test_convolution_that_contradicts_its_input_is_bad_input(
+    tmp_path: Path, node: str, weight: tuple[int, ...], says: str
+) -> None:
+    text = f"main (float[N,6,8,8] x) => (float[N,A,B,C] y) {{ y = {node} (x, W) }}"
+    model = parser.parse_model(f"{HEADER} {text}")
+    model.graph.node[0].name = "stem"
+    with pytest.raises(InputError, match=f"model.onnx: {node.split()[0]} 'stem' {says}"):
+        costs_of_model(tmp_path, model, W=weight)
 
 
 @st.composite

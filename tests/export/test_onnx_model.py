@@ -152,6 +152,45 @@ def test_broken_graphs_are_bad_input(tmp_path: Path, text: str) -> None:
         open_onnx(saved(tmp_path, f"{HEADER} {text}"))
 
 
+@pytest.mark.parametrize("field", ["shape", "elem_type", "type"])
+def test_outputs_need_no_stated_type_as_in_the_runtime(tmp_path: Path, field: str) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    model = small_model()
+    output = model.graph.output[0]
+    (output if field == "type" else output.type.tensor_type).ClearField(field)
+    path = saved(tmp_path, model)
+    (expected,) = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"]).get_outputs()
+    (found,) = open_onnx(path).outputs
+    assert (found.name, found.dtype, list(found.shape)) == ("y", "float32", expected.shape)
+
+
+def test_output_of_unknown_rank_has_no_dimensions_and_of_unknown_type_is_named(tmp_path: Path) -> None:
+    text = "main (float[N, 4] x) => (float[M] y) { y = other.Something (x) }"
+    header = HEADER.replace('"" : 18', '"" : 18, "other" : 1')
+    model = parser.parse_model(f"{header} {text}")
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    assert open_onnx(saved(tmp_path, model)).outputs[0].shape == ()
+    model.graph.output[0].ClearField("type")
+    with pytest.raises(InputError, match="'y' is expected to be a tensor, found no type"):
+        open_onnx(saved(tmp_path, model))
+
+
+@pytest.mark.parametrize(
+    ("field", "says"),
+    [
+        ("shape", "input 'image' is expected to have a shape, found none"),
+        ("elem_type", "'image' has the unknown data type 0"),
+        ("type", "'image' is expected to be a tensor, found no type"),
+    ],
+)
+def test_inputs_need_a_stated_type_and_are_named(tmp_path: Path, field: str, says: str) -> None:
+    model = small_model()
+    value = model.graph.input[0]
+    (value if field == "type" else value.type.tensor_type).ClearField(field)
+    with pytest.raises(InputError, match=says):
+        open_onnx(saved(tmp_path, model))
+
+
 def test_operators_of_other_domains_are_tolerated(tmp_path: Path) -> None:
     header = HEADER.replace('"" : 18', '"" : 18, "com.microsoft" : 1, "com.microsoft.nchwc" : 1')
     text = (

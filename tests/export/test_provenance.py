@@ -25,6 +25,11 @@ def exported(path: Path, *, dynamo: bool) -> onnx.GraphProto:
     network.add_module("fc", nn.Linear(8, 5))
     # Statistics as after training: equal ones make the TorchScript exporter share them.
     network(torch.randn(4, 3, 12, 12))
+    return exported_network(network, path, dynamo=dynamo)
+
+
+def exported_network(network: Any, path: Path, *, dynamo: bool) -> onnx.GraphProto:
+    torch = pytest.importorskip("torch")
     network.eval()
     logging.disable(logging.WARNING)
     try:
@@ -61,10 +66,11 @@ def test_real_exports_lead_back_to_modules(tmp_path: Path, dynamo: bool) -> None
     }
 
 
-def test_own_metadata_goes_before_everything() -> None:
+@pytest.mark.parametrize("module", ["features.3", ""], ids=["a module", "the network itself"])
+def test_own_metadata_goes_before_everything(module: str) -> None:
     graph = onnx.GraphProto(node=[helper.make_node("Relu", ["x"], ["y"], name="/a/b/Relu")])
-    graph.node[0].metadata_props.add(key=MODULE_KEY, value="features.3")
-    assert node_modules(graph) == {"/a/b/Relu": "features.3"}
+    graph.node[0].metadata_props.add(key=MODULE_KEY, value=module)
+    assert node_modules(graph) == {"/a/b/Relu": module}
 
 
 @pytest.mark.parametrize(
@@ -74,7 +80,7 @@ def test_own_metadata_goes_before_everything() -> None:
         ("/layer1/layer1.0/conv1/Conv", "layer1.0.conv1"),
         ("/layer1/layer1.0/downsample/downsample.0/Conv_1", "layer1.0.downsample.0"),
         ("/fc/Gemm", "fc"),
-        ("/Flatten", "/Flatten"),
+        ("/Flatten", ""),
         ("tower/conv1/Conv2D", "tower/conv1/Conv2D"),
     ],
 )
@@ -104,13 +110,48 @@ def test_weights_are_found_behind_dequantisation() -> None:
     assert node_modules(graph)["conv"] == "f.0"
 
 
-@pytest.mark.parametrize(
-    "scopes", ["[", "7", "['']", "['', 'relu']", "[1, 2]", "__import__('os')", "(" * 9999, "{}"]
-)
+@pytest.mark.parametrize("scopes", ["[", "7", "['']", "[1, 2]", "__import__('os')", "(" * 9999, "{}"])
 def test_scopes_that_name_no_module_leave_the_node_its_own_key(scopes: str) -> None:
     graph = onnx.GraphProto(node=[helper.make_node("Relu", ["x"], ["y"], name="relu")])
     graph.node[0].metadata_props.add(key="pkg.torch.onnx.name_scopes", value=scopes)
     assert node_modules(graph) == {"relu": "relu"}
+
+
+@pytest.mark.parametrize(
+    ("scopes", "module"),
+    [("['', 'relu']", ""), ("['', 'f', 'f.2', 'relu']", "f.2")],
+    ids=["network", "module"],
+)
+def test_scopes_name_the_module_around_the_operation(scopes: str, module: str) -> None:
+    graph = onnx.GraphProto(node=[helper.make_node("Relu", ["x"], ["y"], name="node_relu_1")])
+    graph.node[0].metadata_props.add(key="pkg.torch.onnx.name_scopes", value=scopes)
+    assert node_modules(graph) == {"node_relu_1": module}
+
+
+@pytest.mark.parametrize("dynamo", [False, True], ids=["torchscript", "dynamo"])
+def test_operations_outside_all_modules_belong_to_the_network(tmp_path: Path, dynamo: bool) -> None:
+    torch = pytest.importorskip("torch")
+
+    class Network(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution = torch.nn.Conv2d(3, 4, 1)
+
+        def forward(self, x: Any) -> Any:
+            return torch.sigmoid(self.convolution(x))
+
+    graph = exported_network(Network(), tmp_path / "model.onnx", dynamo=dynamo)
+    modules = node_modules(graph)
+    assert [modules[key] for key in node_names(graph)] == ["convolution", ""]
+
+
+def test_many_nodes_of_one_name_each_get_the_next_number() -> None:
+    # Ten thousand: slow enough to notice if each of them counted from 1 again.
+    nodes = [helper.make_node("Relu", ["x"], [f"y{i}"], name="a") for i in range(10_000)]
+    keys = node_names(onnx.GraphProto(node=[*nodes, helper.make_node("Relu", ["x"], ["z"], name="a_7")]))
+    taken_by_another = 7
+    numbers = [i for i in range(1, 10_001) if i != taken_by_another]
+    assert keys == ["a", *(f"a_{number}" for number in numbers), "a_7"]
 
 
 def test_every_node_has_a_key_of_its_own() -> None:
