@@ -195,9 +195,8 @@ class _Counter:
             problem = f"expected at least 1 group, found {groups}"
         elif node.domain not in STANDARD_DOMAINS or len(weight) < 2:
             return  # the runtime's own layouts pad channels or put them last
-        elif weight[0] % groups:
-            side = "input" if transposed else "output"
-            problem = f"expected {side} channels divisible by its {groups} groups, found {weight[0]}"
+        elif weight[0] % groups and not transposed:
+            problem = f"expected output channels divisible by its {groups} groups, found {weight[0]}"
         elif data is not None and len(data) > 1:
             taken = weight[0] if transposed else weight[1] * groups
             if data[1] != taken:

@@ -224,8 +224,8 @@ def _check_structure(model: onnx.ModelProto, path: Path) -> None:
         raise InputError(f"{path}: expected a model with outputs, found none.", "Export the model again.")
     checked = weights_as_inputs(model)
     for value in checked.graph.output:
-        # ONNX Runtime infers the types of outputs, while onnx's checker wants them stated.
-        if not _is_stated(value):
+        # ONNX Runtime does without the types of outputs; onnx's checker wants them, and names no tensor.
+        if value.type.WhichOneof("value") in (None, "tensor_type"):
             tensor = value.type.tensor_type
             tensor.elem_type = tensor.elem_type or onnx.TensorProto.FLOAT
             tensor.shape.SetInParent()
@@ -236,24 +236,22 @@ def _check_structure(model: onnx.ModelProto, path: Path) -> None:
         raise InputError(f"{path}: not a valid ONNX model: {reason}.", "Export the model again.") from error
 
 
-def _is_stated(value: onnx.ValueInfoProto) -> bool:
-    """Whether a value's type is stated in full; types other than tensors count as such."""
-    tensor = value.type.tensor_type
-    is_tensor = value.type.WhichOneof("value") in (None, "tensor_type")
-    return not is_tensor or (tensor.elem_type != 0 and tensor.HasField("shape"))
-
-
 def _complete_outputs(model: onnx.ModelProto) -> None:
     """Give outputs without a type or shape those that inference finds, in place."""
-    if all(_is_stated(value) for value in model.graph.output):
+    if all(value.type.tensor_type.HasField("shape") for value in model.graph.output):
         return
     try:
         inferred = onnx.shape_inference.infer_shapes(weights_as_inputs(model))
     except onnx.shape_inference.InferenceError:
         return  # counting costs says which layers do not fit together
     for value, found in zip(model.graph.output, inferred.graph.output, strict=True):
-        if not _is_stated(value):
+        shape_is_news = not value.type.tensor_type.HasField("shape") and found.type.tensor_type.HasField(
+            "shape"
+        )
+        if value.type.WhichOneof("value") is None:
             value.type.CopyFrom(found.type)
+        elif shape_is_news:
+            value.type.tensor_type.shape.CopyFrom(found.type.tensor_type.shape)
 
 
 def _opset(model: onnx.ModelProto, path: Path) -> int:

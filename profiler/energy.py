@@ -37,7 +37,13 @@ class Stretch:
 
 
 class Meter(Protocol):
-    """Measures one stretch after another."""
+    """Measures one stretch after another.
+
+    Attributes:
+        polls: Whether it integrates power readings, whose update period it has to learn.
+    """
+
+    polls: bool
 
     def start(self) -> None:
         """Begin a stretch."""
@@ -68,6 +74,8 @@ def open_meter(sensor: Sensor | None, clock: Clock) -> Iterator[Meter]:
 
 
 class _NoMeter:
+    polls = False
+
     def start(self) -> None:
         pass
 
@@ -80,6 +88,8 @@ class _NoMeter:
 
 class _CounterMeter:
     """Reads a hardware counter exactly twice: polling it perturbs, and some counters misread when polled."""
+
+    polls = False
 
     def __init__(self, sensor: Sensor, reader: Reader, clock: Clock) -> None:
         self._sensor, self._reader, self._clock = sensor, reader, clock
@@ -111,6 +121,8 @@ class _CounterMeter:
 
 class _PowerMeter:
     """Polls watts all along and integrates them over each stretch, the counter beside them read twice."""
+
+    polls = True
 
     def __init__(self, sensor: Sensor, reader: Reader, clock: Clock) -> None:
         self._sensor, self._reader, self._clock = sensor, reader, clock

@@ -19,6 +19,8 @@ _STRETCH_ITERATIONS = 3
 _STRETCH_UPDATES = 10
 _IDLE_UPDATES = 20
 _IDLE_STRETCHES = 8
+# As slow as the sensors of most cards, for one whose reading stood too still to say.
+_UNKNOWN_PERIOD_S = 0.1
 # Where the sensor sets no length: long enough for a scheduler's hiccup to weigh little.
 _WINDOW_S = 0.5
 _LAYER_ITERATIONS = (5, 100)
@@ -71,9 +73,10 @@ def measure(
     """
     before_w = _idle_w(engine, meter, plan, progress) if idle else None
     warm_up, active_w = _warm_up(engine, meter, plan, progress)
-    window_s = window_length_s(plan, meter.update_period_s(), before_w, active_w)
+    period_s = meter.update_period_s() or (_UNKNOWN_PERIOD_S if meter.polls else None)
+    window_s = window_length_s(plan, period_s, before_w, active_w)
     pacer = _Pacer(engine, meter, plan, batch, window_s)
-    saturated = pacer.windows(None, f"measuring, {plan.windows} windows of {window_s:.1f} s", progress)
+    saturated = pacer.windows(None, f"measuring, {plan.windows} x {window_s:.1f} s", progress)
     paced: tuple[Observed, ...] = ()
     if plan.fps is not None:
         paced = pacer.windows(1.0 / plan.fps, f"measuring at {plan.fps:g} inferences/s", progress)
@@ -174,9 +177,15 @@ def _warm_up(
         power_w = None if energy_j is None else energy_j / (clock.now_s() - stretch_s)
         iterations += len(latencies)
         now = (median(latencies), power_w)
-        steady = before is not None and all(
-            was is None or is_now is None or abs(is_now - was) <= _STEADY_WITHIN * abs(was)
-            for was, is_now in zip(before, now, strict=True)
+        # The windows' length follows from the sensor's period, so warm-up lasts until that is known too.
+        period_known = not meter.polls or meter.update_period_s() is not None
+        steady = (
+            period_known
+            and before is not None
+            and all(
+                was is None or is_now is None or abs(is_now - was) <= _STEADY_WITHIN * abs(was)
+                for was, is_now in zip(before, now, strict=True)
+            )
         )
         before = now
         elapsed_s = clock.now_s() - start_s

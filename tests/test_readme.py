@@ -31,4 +31,4 @@ def test_every_verb_is_in_the_readme() -> None:
     assert set(command.commands) == set(re.findall(r"^\| `(\w+)` \|", README, flags=re.MULTILINE)) - SENSORS
 
 
-SENSORS = {"auto", "rapl", "modelled", "none"}
+SENSORS = {"auto", "nvml", "jetson", "rapl", "modelled", "none"}

@@ -51,7 +51,7 @@ def test_channel_shuffle_hides_no_convolution(tmp_path: Path, dynamic: bool) -> 
     torch = pytest.importorskip("torch")
     nn, groups, channels, size = torch.nn, 2, 8, 6
 
-    class Shuffle(nn.Module):  # type: ignore[misc]
+    class Shuffle(nn.Module):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             super().__init__()
             self.convolutions = nn.ModuleList(
@@ -77,7 +77,7 @@ def test_attention_hides_no_product(tmp_path: Path, dynamic: bool) -> None:
     torch = pytest.importorskip("torch")
     nn, d, heads, patches = torch.nn, 16, 4, 16
 
-    class Attention(nn.Module):  # type: ignore[misc]
+    class Attention(nn.Module):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             super().__init__()
             self.patch, self.token = nn.Conv2d(3, d, 4, 4), nn.Parameter(torch.zeros(1, 1, d))

@@ -87,7 +87,7 @@ def test_without_a_sensor_there_is_no_energy_rather_than_zero(fake: EngineArtifa
 
 
 def write_trace(path: Path, seconds: float, watts: float = 30.0) -> Path:
-    rows = [f"{i * 0.02:.2f},{watts}" for i in range(int(seconds / 0.02) + 1)]
+    rows = [f"{i * 0.02:.2f},{watts + 0.1 * (i % 2):.1f}" for i in range(int(seconds / 0.02) + 1)]
     path.write_text("t_s,power_w\n" + "\n".join(rows) + "\n")
     return path
 
@@ -108,9 +108,9 @@ def test_a_sensor_that_ends_half_way_costs_nothing_that_was_finished(
     fake: EngineArtifact, tmp_path: Path
 ) -> None:
     whole = measured(fake, sensor=Modelled(1.0)).batches[0]
-    length_s = whole.warm_up.duration_s + sum(w.duration_s for w in whole.energy.windows) + 2 * PLAN.idle_s
+    length_s = whole.warm_up.duration_s + sum(w.duration_s for w in whole.energy.windows) + 4 * PLAN.idle_s
     kept: list[Profile] = []
-    sensor = Replay(write_trace(tmp_path / "short.csv", seconds=length_s + 0.3))
+    sensor = Replay(write_trace(tmp_path / "short.csv", seconds=length_s + 0.5))
     with pytest.raises(MeasurementError):
         profile(fake, PLAN, sensor, keep=kept.append)
     assert [batch.batch for batch in kept[-1].batches] == [1]
