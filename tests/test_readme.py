@@ -15,7 +15,9 @@ def test_the_commands_of_the_readme_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prompt = "$ perframe "
-    commands = [line.removeprefix(prompt).split() for line in README.splitlines() if line.startswith(prompt)]
+    # What opens the page is output; the commands to type come after.
+    body = README[README.index("## From a checkpoint to a profile") :]
+    commands = [line.removeprefix(prompt).split() for line in body.splitlines() if line.startswith(prompt)]
     assert [command[0] for command in commands] == ["new", "inspect", "export", "build", "profile"]
     monkeypatch.chdir(tmp_path)
     for command in commands:

@@ -393,7 +393,7 @@ def test_polls_no_more_than_half_as_often_as_the_sensor_may_update() -> None:
     intervals = {
         name: Machine(PRESETS[name]).sensor.poll_interval_s for name in ("p100", "v100", "a100", "h100")
     }
-    assert intervals == {"p100": 0.01, "v100": 0.01, "a100": 0.02, "h100": 0.02}
+    assert intervals == {"p100": 0.01, "v100": 0.01, "a100": 0.025, "h100": 0.025}
 
 
 def test_capabilities_go_into_json() -> None:
