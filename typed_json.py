@@ -5,6 +5,7 @@ let pass, so that a file with more fields of the same schema stays readable.
 """
 
 import dataclasses
+import json
 import types
 import typing
 from collections.abc import Mapping
@@ -12,8 +13,32 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from perframe.errors import InputError
+from perframe.files import readable_file
 
 T = TypeVar("T")
+
+
+def read_document(path: Path, what: str, schema: str, remedy: str) -> dict[str, Any]:
+    """Read a JSON document of one schema.
+
+    Args:
+        path: The file.
+        what: What it should hold ("profile"), for messages.
+        schema: The value its "schema" must have.
+        remedy: What to do about another schema.
+
+    Raises:
+        InputError: The file is missing, not JSON, or of another schema.
+    """
+    readable_file(path, what)
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not a JSON document: {error}.", "Was the file cut off?") from error
+    found = document.get("schema") if isinstance(document, dict) else None
+    if found != schema:
+        raise InputError(f"{path}: expected a {what} of schema {schema!r}, found {found!r}.", remedy)
+    return dict(document)
 
 
 def from_json(cls: type[T], document: object, where: str) -> T:

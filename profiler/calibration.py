@@ -9,14 +9,13 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from perframe.errors import InputError
-from perframe.files import readable_file, write_text
+from perframe.files import write_text
 from perframe.profiler.trace_files import PowerTrace
-from perframe.typed_json import from_json
+from perframe.typed_json import from_json, read_document
 
 SCHEMA = "perframe.calibration/1"
 
@@ -135,17 +134,12 @@ def read_calibration(path: Path) -> Calibration:
     Raises:
         InputError: The file is missing, not JSON, no calibration, from a newer version, or a field is wrong.
     """
-    readable_file(path, "calibration")
-    try:
-        document: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a JSON document: {error}.", "Was the file cut off?") from error
-    schema = document.get("schema") if isinstance(document, dict) else None
-    if schema != SCHEMA:
-        raise InputError(
-            f"{path}: expected a calibration of schema {SCHEMA!r}, found {schema!r}.",
-            "Make one with: perframe trace SENSOR.csv --meter METER.csv --calibrate OUT.json",
-        )
+    document = read_document(
+        path,
+        "calibration",
+        SCHEMA,
+        "Make one with: perframe trace SENSOR.csv --meter METER.csv --calibrate OUT.json",
+    )
     found = from_json(Calibration, document, str(path))
     if not (np.isfinite([found.gain, found.offset_w, found.uncertainty]).all() and found.gain > 0):
         raise InputError(

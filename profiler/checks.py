@@ -19,6 +19,7 @@
 | `power-capped` | warning | the power limit held the clocks down |
 | `clock-drift` | warning | the clock differed by more than 2 % between windows |
 | `other-processes` | invalid, or info if allowed | others used the device |
+| `host-starved` | warning | the device stood idle for more than 10 % of the time between launches |
 | `pace-missed` | warning | inferences at the camera's pace began late |
 | `layers-gap` | info | the layers' times do not add up to the network's within 10 % |
 | `layers-unattributed` | warning | more than 1 % of the layers' time has no source module |
@@ -53,6 +54,7 @@ _CLOCK_DRIFT = 0.02
 # A reason that held clocks for less than this share of the time moved no figure.
 _LIMITED = 0.001
 _MISSED = 0.01
+_BUSY = 0.9
 _THROTTLES = frozenset({"thermal", "power_brake"})
 
 
@@ -240,6 +242,13 @@ def _of_device(state: DeviceState, allow_others: bool) -> Iterator[Quality]:
             "warning",
             f"The clock moved between {low / 1e6:.0f} and {high / 1e6:.0f} MHz.",
             "Lock the clocks, or give a longer --warm-up-s.",
+        )
+    if state.busy_share is not None and state.busy_share < _BUSY:
+        yield Quality(
+            "host-starved",
+            "warning",
+            f"The device computed only {state.busy_share:.0%} of the time: it waited for the host between launches.",
+            "Give a larger batch or a faster host; its idle power is in every frame's energy.",
         )
     if state.other_processes:
         yield Quality(

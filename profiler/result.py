@@ -10,14 +10,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from perframe.engines.base import ModelInfo
-from perframe.errors import InputError
-from perframe.files import readable_file, write_text
+from perframe.files import write_text
 from perframe.profiler.plan import MeasurementPlan
 from perframe.profiler.stats import Estimate
-from perframe.typed_json import from_json
+from perframe.typed_json import from_json, read_document
 
 SCHEMA = "perframe.profile/1"
 
@@ -157,6 +156,7 @@ class DeviceState:
         temperature_end_c: After the last.
         clock_low_hz: Lowest clock seen at a window's end.
         clock_high_hz: Highest.
+        busy_share: Share of the time before the ends of saturated windows in which the device computed.
         limited_share: Share of the windows' time that clocks were held down, by reason.
         limits: Reasons seen to hold clocks down at a window's end, where there are no counters.
         other_processes: Others that used the device.
@@ -166,6 +166,7 @@ class DeviceState:
     temperature_end_c: float | None
     clock_low_hz: float | None
     clock_high_hz: float | None
+    busy_share: float | None
     limited_share: Mapping[str, float]
     limits: tuple[str, ...]
     other_processes: tuple[str, ...]
@@ -312,15 +313,10 @@ def read_profile(path: Path) -> Profile:
     Raises:
         InputError: The file is missing, not JSON, not a profile, from a newer version, or a field is wrong.
     """
-    readable_file(path, "profile")
-    try:
-        document: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a JSON document: {error}.", "Was the file cut off?") from error
-    schema = document.get("schema") if isinstance(document, dict) else None
-    if schema != SCHEMA:
-        raise InputError(
-            f"{path}: expected a profile of schema {SCHEMA!r}, found {schema!r}.",
-            "A newer perframe may have written it: upgrade, or profile again.",
-        )
+    document = read_document(
+        path,
+        "profile",
+        SCHEMA,
+        "A newer perframe may have written it: upgrade, or profile again.",
+    )
     return from_json(Profile, document, str(path))

@@ -38,7 +38,9 @@ def summarise(
     energy = _energy(measured, sensor)
     rows = layer_results(measured.layers, layers, _attributable_j(energy))
     total_s = math.fsum(row.latency_s for row in rows) if rows else None
-    state = device_state([each.stretch for each in (*measured.saturated, *measured.paced)])
+    state = device_state(
+        [each.stretch for each in measured.saturated], [each.stretch for each in measured.paced]
+    )
     result = BatchResult(
         batch=batch,
         inputs_sha256=inputs_sha256,
@@ -56,9 +58,12 @@ def summarise(
     return replace(result, quality=quality_of(result, allow_others=plan.allow_other_processes))
 
 
-def device_state(stretches: Sequence[Stretch]) -> DeviceState | None:
+def device_state(saturated: Sequence[Stretch], paced: Sequence[Stretch] = ()) -> DeviceState | None:
     """Sum up what the device went through during the windows; `None` where its sensor does not tell."""
-    edges = [(s.before, s.after) for s in stretches if s.before is not None and s.after is not None]
+    edges = [
+        (s.before, s.after) for s in (*saturated, *paced) if s.before is not None and s.after is not None
+    ]
+    busy = [s.after.busy_share for s in saturated if s.after is not None and s.after.busy_share is not None]
     if not edges:
         return None
     seen = [condition for pair in edges for condition in pair]
@@ -75,6 +80,7 @@ def device_state(stretches: Sequence[Stretch]) -> DeviceState | None:
         temperature_end_c=seen[-1].temperature_c,
         clock_low_hz=min(clocks, default=None),
         clock_high_hz=max(clocks, default=None),
+        busy_share=math.fsum(busy) / len(busy) if busy else None,
         limited_share={reason: seconds / elapsed_s for reason, seconds in limited_s.items()}
         if elapsed_s > 0
         else {},

@@ -42,6 +42,7 @@ class Conditions:
         t_s: When, on the clock the sensor was opened with.
         temperature_c: Of the chip.
         clock_hz: Of the cores that compute.
+        busy_share: Of the time just before, the share in which the device computed.
         limited_s: Seconds so far that clocks were held down, by reason (`thermal`, `power_brake`, `power_cap`,
             `sync_boost`); only differences mean anything. Empty where there are no such counters.
         limits: Reasons that hold clocks down at this moment; all there is where there are no counters.
@@ -51,6 +52,7 @@ class Conditions:
     t_s: float
     temperature_c: float | None = None
     clock_hz: float | None = None
+    busy_share: float | None = None
     limited_s: Mapping[str, float] = field(default_factory=dict)
     limits: tuple[str, ...] = ()
     other_processes: tuple[str, ...] = ()

@@ -175,6 +175,7 @@ class NvmlReader:
             t_s=t_s,
             temperature_c=self._here(self._device.temperature_c()).value,
             clock_hz=self._here(self._device.clock_hz()).value,
+            busy_share=self._here(self._device.busy_share()).value,
             limited_s={reason: value for reason, value in limited.items() if value is not None},
             limits=self._here(self._device.limits()).value or (),
             other_processes=tuple(

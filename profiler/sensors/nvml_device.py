@@ -10,6 +10,7 @@ from perframe.profiler.sensors.nvml_answers import (
     answer,
     ask,
     field_number,
+    number,
     positive,
     watts,
 )
@@ -127,6 +128,14 @@ class NvmlDevice:
             lambda: self._library.nvmlDeviceGetTemperatureV(self._handle, TEMPERATURE_GPU),
             lambda: self._library.nvmlDeviceGetTemperature(self._handle, TEMPERATURE_GPU),
         ).then(positive)
+
+    def busy_share(self) -> Answer[float]:
+        """Share of the last sample period (a sixth to one second) in which a kernel was running."""
+        return (
+            ask(self._library, lambda: self._library.nvmlDeviceGetUtilizationRates(self._handle))
+            .then(lambda rates: number(rates.gpu))
+            .then(lambda percent: answer(percent / 100.0))
+        )
 
     def power_limit_w(self) -> Answer[float]:
         """The power cap that is in force."""

@@ -22,6 +22,8 @@ TENANT_PID = 4_194_305
 
 _BUSY_MHZ, _IDLE_MHZ, _HELD_DOWN_MHZ = 1410, 210, 1005
 # A process that only waits and polls costs some CPU time too.
+# The sample period of the utilisation.
+_UTILIZATION_S = 0.5
 _IDLE_BELOW = 0.1
 _UNSIGNED_INT, _UNSIGNED_LONG_LONG = VALUE_MEMBERS.index("uiVal"), VALUE_MEMBERS.index("ullVal")
 
@@ -66,6 +68,11 @@ class _Pci:
     domain: int
     bus: int
     device: int
+
+
+@dataclass(frozen=True)
+class _Utilization:
+    gpu: int
 
 
 @dataclass(frozen=True)
@@ -162,6 +169,9 @@ class SimulatedNvml:
     def nvmlDeviceGetTemperature(self, handle: object, sensor: int, /) -> int:
         return _temperature_c(*_asked(handle, "nvmlDeviceGetTemperature"))
 
+    def nvmlDeviceGetUtilizationRates(self, handle: object, /) -> _Utilization:
+        return _utilization(*_asked(handle, "nvmlDeviceGetUtilizationRates"))
+
     def nvmlDeviceGetEccMode(self, handle: object, /) -> Sequence[int]:
         _asked(handle, "nvmlDeviceGetEccMode")
         return [1, 1]
@@ -236,6 +246,11 @@ def _bits(simulation: Simulation, t_s: float) -> int:
 
 def _idle(simulation: Simulation, t_s: float) -> bool:
     return simulation.load(t_s) < _IDLE_BELOW
+
+
+def _utilization(simulation: Simulation, t_s: float) -> _Utilization:
+    busy_s = simulation.load.busy_s(t_s) - simulation.load.busy_s(t_s - _UTILIZATION_S)
+    return _Utilization(round(100.0 * busy_s / _UTILIZATION_S))
 
 
 def _temperature_c(simulation: Simulation, t_s: float) -> int:

@@ -173,6 +173,11 @@ def test_a_clock_that_moves_is_told() -> None:
     assert severities(result(windows))["clock-drift"] == "warning"
 
 
+def test_a_device_that_waits_for_its_host_is_told() -> None:
+    assert "host-starved" in severities(result(edges(Conditions(0.0), Conditions(10.0, busy_share=0.6))))
+    assert "host-starved" not in severities(result(edges(Conditions(0.0), Conditions(10.0, busy_share=0.99))))
+
+
 def test_others_on_the_device_invalidate_unless_allowed() -> None:
     windows = edges(Conditions(0.0), Conditions(10.0, other_processes=("process 42",)))
     assert severities(result(windows))["other-processes"] == "invalid"
