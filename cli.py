@@ -402,7 +402,7 @@ def profile(
     FILE is a checkpoint, an ONNX model or a built engine.
     """
     from perframe.engines.artifact import sidecar_of
-    from perframe.engines.prepare import engine_for
+    from perframe.engines.prepare import device_of, engine_for
     from perframe.files import writable_target
     from perframe.profiler.checks import require_valid
     from perframe.profiler.plan import MeasurementPlan
@@ -427,9 +427,8 @@ def profile(
     )
     if target is not None:
         writable_target(target, inputs=(file, sidecar_of(file), Path(sensor.partition(":")[2])))
-    source = None
-    if sensor != "auto":
-        source = calibrated(sensor_from(sensor, watts_per_core=watts, device=device or "cpu"), calibration)
+    where = device_of(file, engine, device)
+    source = calibrated(sensor_from(sensor, watts_per_core=watts, device=where), calibration)
     finished = _Finished(target, top, to_stdout)
     with (
         finished,

@@ -130,6 +130,18 @@ def _as_asked(artifact: EngineArtifact, **asked: str | int | None) -> EngineArti
     return artifact
 
 
+def device_of(file: Path, engine: str | None, device: str | None) -> str:
+    """Return the device that `file` will run on, before anything is built.
+
+    Raises:
+        InputError: `file` is an engine whose sidecar is damaged.
+    """
+    if is_artifact(file):
+        return read_artifact(file, trust=True).device
+    # The fake engine runs on no device.
+    return "fake" if engine == "fake" else device or "cpu"
+
+
 def check_device(device: str) -> None:
     """Refuse a device that is not written as `cpu` or `cuda:N`.
 

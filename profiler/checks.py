@@ -4,6 +4,7 @@
 |---|---|---|
 | `not-steady` | warning | latency or power had not settled when the longest warm-up was over |
 | `noisy` | warning | the interval of the mean latency is wider than 5 % of it |
+| `ended-early` | invalid | the sensor failed in the middle of the windows; the figures are of those before |
 | `few-samples` | info | the 99th percentile rests on fewer than 100 inferences |
 | `energy-absent` | warning | no sensor saw every window |
 | `energy-modelled` | warning | joules are CPU seconds times stated watts |
@@ -11,6 +12,7 @@
 | `energy-inconclusive` | warning | the relative uncertainty of the EPF is above 2 % |
 | `few-readings` | warning | a window rests on fewer than 5 distinct power readings |
 | `edge-error` | warning | windows are too short for the sensor: more than 1 % may be missed at their ends |
+| `power-stuck` | invalid | the power reading did not change in a window of a second or more |
 | `power-drift` | warning | power rose or fell steadily over the windows, by more than 2 % |
 | `sources-disagree` | invalid | counter and power readings differ by more than 3 % |
 | `counter-stuck` | invalid | the counter stood still, or ran backward, while the device drew power |
@@ -54,8 +56,9 @@ _CLOCK_DRIFT = 0.02
 # A reason that held clocks for less than this share of the time moved no figure.
 _LIMITED = 0.001
 _MISSED = 0.01
+_STUCK_S = 1.0
 _BUSY = 0.9
-_THROTTLES = frozenset({"thermal", "power_brake"})
+_THROTTLES = frozenset({"thermal", "power_brake", "hw_slowdown"})
 
 
 def quality_of(result: BatchResult, *, allow_others: bool) -> tuple[Quality, ...]:
@@ -69,10 +72,16 @@ def quality_of(result: BatchResult, *, allow_others: bool) -> tuple[Quality, ...
         *_of_latency(result.warm_up, result.latency),
         *_of_energy(result.energy),
         *_of_windows(result.energy.windows),
+        *(_of_windows(result.paced.windows) if result.paced else ()),
         *(_of_device(result.device_state, allow_others) if result.device_state else ()),
         *_of_layers(result.latency, result.layers),
         *_of_pace(result),
     )
+
+
+def ended_early(failure: MeasurementError, windows: int) -> Quality:
+    """Say that the windows ended before their time, and how many there are."""
+    return Quality("ended-early", "invalid", f"After {windows} windows: {failure.message}", failure.hint)
 
 
 def require_valid(profile: Profile) -> None:
@@ -150,26 +159,38 @@ def _of_energy(energy: Energy) -> Iterator[Quality]:
             "Believe it only if the trace was recorded during the same work.",
         )
     if energy.relative_uncertainty is not None and energy.relative_uncertainty > _CONCLUSIVE:
-        # The interval shrinks with the square root of the windows.
-        factor = math.ceil((energy.relative_uncertainty / _CONCLUSIVE) ** 2)
+        # The interval shrinks with the square root of the windows; what is missed at their ends does not.
+        edge = min(energy.edge_error or 0.0, 0.9 * _CONCLUSIVE)
+        factor = math.ceil(
+            ((energy.relative_uncertainty - (energy.edge_error or 0.0)) / (_CONCLUSIVE - edge)) ** 2
+        )
         yield Quality(
             "energy-inconclusive",
             "warning",
             f"The energy per frame is known to {energy.relative_uncertainty:.1%} only; 2 % would be conclusive.",
-            f"Measure about {factor} times as long: --windows {factor * len(energy.windows)}.",
+            f"Measure about {factor} times as long: --windows {factor * len(energy.windows)}."
+            if factor > 1
+            else "Measure longer windows: a smaller --edge-error.",
         )
     if energy.edge_error is not None and energy.edge_error > _EDGE:
         yield Quality(
             "edge-error",
             "warning",
             f"Up to {energy.edge_error:.1%} of a window's energy may be missed at its ends.",
-            "Leave --window-s out: it is then chosen for the sensor.",
+            "Leave --window-s out and give a smaller --edge-error: the length is then chosen for the sensor.",
         )
 
 
 def _of_windows(windows: Sequence[Window]) -> Iterator[Quality]:
     fewest = min((w.readings for w in windows if w.readings is not None), default=_FEW_READINGS)
-    if fewest < _FEW_READINGS:
+    if any(w.readings == 0 and w.duration_s >= _STUCK_S for w in windows):
+        yield Quality(
+            "power-stuck",
+            "invalid",
+            "The power reading did not change in a whole window: the sensor stands still.",
+            "Look at the device with perframe doctor, or choose another --sensor.",
+        )
+    elif fewest < _FEW_READINGS:
         yield Quality(
             "few-readings",
             "warning",

@@ -23,6 +23,7 @@ class Stretch:
 
     Attributes:
         energy_j: Joules; `None` where the sensor saw nothing of it.
+        duration_s: Between the moments that `energy_j` is of.
         counter_j: The same from the device's own counter, where there is one beside the power readings.
         readings: Distinct power readings in it; `None` for a counter.
         before: The device at the start, where the sensor can tell.
@@ -30,6 +31,7 @@ class Stretch:
     """
 
     energy_j: float | None
+    duration_s: float
     counter_j: float | None = None
     readings: int | None = None
     before: Conditions | None = None
@@ -49,8 +51,12 @@ class Meter(Protocol):
         """Begin a stretch."""
         ...
 
-    def stop(self) -> Stretch:
-        """End it and tell what was seen."""
+    def stop(self, end_s: float | None = None) -> Stretch:
+        """End it and tell what was seen.
+
+        Args:
+            end_s: When it ended, if that was a moment ago: looking at the device takes time, which is not part of it.
+        """
         ...
 
     def update_period_s(self) -> float | None:
@@ -69,7 +75,7 @@ def open_meter(sensor: Sensor | None, clock: Clock) -> Iterator[Meter]:
             yield _CounterMeter(sensor, reader, clock)
         else:
             meter = _PowerMeter(sensor, reader, clock)
-            with clock.every(sensor.poll_interval_s, meter.poll):
+            with clock.every(sensor.poll_interval_s, meter.tick):
                 yield meter
 
 
@@ -79,8 +85,8 @@ class _NoMeter:
     def start(self) -> None:
         pass
 
-    def stop(self) -> Stretch:
-        return Stretch(None)
+    def stop(self, end_s: float | None = None) -> Stretch:
+        return Stretch(None, 0.0)
 
     def update_period_s(self) -> float | None:
         return None
@@ -96,10 +102,10 @@ class _CounterMeter:
         self._start_s = self._start_j = 0.0
 
     def start(self) -> None:
-        self._start_s = self._clock.now_s()
         self._start_j = self._read_j()
+        self._start_s = self._clock.now_s()
 
-    def stop(self) -> Stretch:
+    def stop(self, end_s: float | None = None) -> Stretch:
         energy_j = self._read_j() - self._start_j
         elapsed_s, longest_s = self._clock.now_s() - self._start_s, self._sensor.max_window_s
         if longest_s is not None and elapsed_s > longest_s:
@@ -108,7 +114,7 @@ class _CounterMeter:
                 " counter may have wrapped unseen.",
                 "Measure shorter windows: a smaller --window-s or batch.",
             )
-        return Stretch(energy_j)
+        return Stretch(energy_j, elapsed_s)
 
     def update_period_s(self) -> float | None:
         return self._sensor.update_period_s
@@ -133,6 +139,14 @@ class _PowerMeter:
         self._changes_s: list[float] = []
         self._start_s = 0.0
         self._before: tuple[EnergySample | None, Conditions | None] = (None, None)
+        self._failure: MeasurementError | None = None
+
+    def tick(self) -> None:
+        """Poll from the timer; what goes wrong is raised where the stretch begins or ends."""
+        try:
+            self.poll()
+        except MeasurementError as error:
+            self._failure = self._failure or error
 
     def poll(self) -> None:
         with self._lock:
@@ -147,41 +161,46 @@ class _PowerMeter:
             self._samples.append(sample)
 
     def start(self) -> None:
-        self._before = self._look()
+        self._check()
+        # The counter is read last, and first at the end: what else is asked takes time that no window is about.
+        conditions = None if self._monitor is None else self._monitor.conditions()
+        self._before = (None if self._monitor is None else self._monitor.counter(), conditions)
         with self._lock:
             # Only the sample in force at the start is still needed.
             del self._samples[:-1]
             self._start_s = self._clock.now_s()
 
-    def stop(self) -> Stretch:
+    def stop(self, end_s: float | None = None) -> Stretch:
+        counter = None if self._monitor is None else self._monitor.counter()
+        if end_s is None:
+            end_s = self._clock.now_s()
+        self._check()
         self.poll()
         with self._lock:
-            energy_j = integrate(self._samples, self._start_s, self._clock.now_s())
-            first = bisect_right(self._changes_s, self._start_s)
-            readings = len(self._changes_s) - first
-        counter, after = self._look()
+            energy_j = integrate(self._samples, self._start_s, end_s)
+            readings = len(self._changes_s) - bisect_right(self._changes_s, self._start_s)
         counter_before, before = self._before
         counted_j = None
         if counter is not None and counter_before is not None:
             counted_j = counter.energy_j - counter_before.energy_j
         return Stretch(
             energy_j=energy_j,
+            duration_s=end_s - self._start_s,
             counter_j=counted_j,
             readings=readings,
             before=before,
-            after=after,
+            after=None if self._monitor is None else self._monitor.conditions(),
         )
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     def update_period_s(self) -> float | None:
         if self._sensor.update_period_s is not None:
             return self._sensor.update_period_s
         # The latest changes say enough, and it is asked between windows.
         return update_period_s(np.array(self._changes_s[-_MOST_CHANGES:]))
-
-    def _look(self) -> tuple[EnergySample | None, Conditions | None]:
-        if self._monitor is None:
-            return None, None
-        return self._monitor.counter(), self._monitor.conditions()
 
 
 def integrate(samples: Sequence[PowerSample], start_s: float, end_s: float) -> float | None:

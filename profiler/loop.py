@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from perframe.engines.base import Engine, LayerTiming
+from perframe.errors import MeasurementError
 from perframe.profiler.energy import Meter, Stretch
 from perframe.profiler.plan import MeasurementPlan
 from perframe.profiler.result import WarmUp, Window
@@ -47,6 +48,7 @@ class Measured:
         idle_w: Watts at rest, before and after; `None` without a sensor that sees the device at rest.
         update_period_s: Of the sensor's reading, as far as it is known.
         layers: The profiling pass; empty where none was asked for.
+        failure: What ended the windows early; what was observed until then is all there is.
     """
 
     warm_up: WarmUp
@@ -56,6 +58,7 @@ class Measured:
     idle_w: tuple[float, float] | None
     update_period_s: float | None
     layers: tuple[LayerTiming, ...]
+    failure: MeasurementError | None = None
 
 
 def measure(
@@ -77,6 +80,8 @@ def measure(
     window_s = window_length_s(plan, period_s, before_w, active_w)
     pacer = _Pacer(engine, meter, plan, batch, window_s)
     saturated = pacer.windows(None, f"measuring, {plan.windows} x {window_s:.1f} s", progress)
+    if pacer.failure is not None:
+        return Measured(warm_up, saturated, (), 0.0, None, meter.update_period_s(), (), pacer.failure)
     paced: tuple[Observed, ...] = ()
     if plan.fps is not None:
         paced = pacer.windows(1.0 / plan.fps, f"measuring at {plan.fps:g} inferences/s", progress)
@@ -142,13 +147,12 @@ def _idle_w(engine: Engine, meter: Meter, plan: MeasurementPlan, progress: Progr
     before_w: float | None = None
     for attempt in range(_IDLE_STRETCHES):
         progress("at rest", attempt / _IDLE_STRETCHES)
-        start_s = engine.clock.now_s()
         meter.start()
         engine.clock.sleep(stretch_s)
-        energy_j = meter.stop().energy_j
-        if energy_j is None:
+        stretch = meter.stop()
+        if stretch.energy_j is None:
             return None
-        now_w = energy_j / (engine.clock.now_s() - start_s)
+        now_w = stretch.energy_j / stretch.duration_s
         if before_w is not None and abs(now_w - before_w) <= _STEADY_WITHIN * abs(before_w):
             break
         before_w = now_w
@@ -173,8 +177,8 @@ def _warm_up(
             begun_s = clock.now_s()
             engine.run(1)
             latencies.append(clock.now_s() - begun_s)
-        energy_j = meter.stop().energy_j
-        power_w = None if energy_j is None else energy_j / (clock.now_s() - stretch_s)
+        seen = meter.stop()
+        power_w = None if seen.energy_j is None else seen.energy_j / seen.duration_s
         iterations += len(latencies)
         now = (median(latencies), power_w)
         # The windows' length follows from the sensor's period, so warm-up lasts until that is known too.
@@ -206,6 +210,7 @@ class _Pacer:
         self._origin_s = engine.clock.now_s()
         self._phases = window_phases(plan.windows, plan.seed)
         self.missed = 0
+        self.failure: MeasurementError | None = None
 
     def windows(self, tick_s: float | None, what: str, progress: Progress) -> tuple[Observed, ...]:
         observed = []
@@ -213,7 +218,14 @@ class _Pacer:
             progress(what, index / self._plan.windows)
             clock = self._engine.clock
             clock.sleep(pause_s(clock.now_s(), self._meter.update_period_s(), self._phases[index]))
-            observed.append(self._window(tick_s))
+            try:
+                observed.append(self._window(tick_s))
+            except MeasurementError as error:
+                # Two windows are the least that says anything; with fewer there is nothing to keep.
+                if tick_s is not None or len(observed) < 2:
+                    raise
+                self.failure = error
+                break
         return tuple(observed)
 
     def _window(self, tick_s: float | None) -> Observed:
@@ -238,7 +250,7 @@ class _Pacer:
             clock.sleep(max(start_s + len(latencies) * tick_s - previous_s, 0.0))
             previous_s = clock.now_s()
         cpu_s = clock.cpu_s() - cpu_start_s
-        stretch = self._meter.stop()
+        stretch = self._meter.stop(previous_s)
         window = Window(
             start_s=start_s - self._origin_s,
             duration_s=previous_s - start_s,

@@ -7,6 +7,7 @@ import perframe
 from perframe.engines.base import Engine, EngineArtifact
 from perframe.engines.inputs import inputs_sha256, seeded_inputs
 from perframe.engines.registry import backend_named
+from perframe.errors import MeasurementError
 from perframe.export.onnx_model import resolve_input_shapes
 from perframe.profiler.energy import Meter, open_meter
 from perframe.profiler.environment import cpu_model, environment, usable_cpus
@@ -54,7 +55,7 @@ def profile(
         return Profile(
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             perframe=perframe.__version__,
-            complete=len(done) == len(plan.batches),
+            complete=len(done) == len(plan.batches) and not any(_ended_early(batch) for batch in done),
             model=artifact.model,
             engine=_engine_info(artifact),
             environment=machine,
@@ -72,9 +73,12 @@ def profile(
                 def told(what: str, fraction: float, batch: int = batch) -> None:
                     progress(f"batch {batch}: {what}", (len(done) + fraction * 0.9) / len(plan.batches))
 
-                done.append(_batch(engine, meter, artifact, plan, sensor, batch, shapes[batch], told))
+                result, failure = _batch(engine, meter, artifact, plan, sensor, batch, shapes[batch], told)
+                done.append(result)
                 if keep is not None:
                     keep(so_far())
+                if failure is not None:
+                    raise failure
     return so_far()
 
 
@@ -87,13 +91,13 @@ def _batch(
     batch: int,
     shapes: dict[str, tuple[int, ...]],
     progress: Progress,
-) -> BatchResult:
+) -> tuple[BatchResult, MeasurementError | None]:
     inputs = seeded_inputs(artifact.inputs, shapes, plan.seed)
     engine.bind(inputs)
     # A counter that is computed from this process's own work has no device that could be watched at rest.
     idle = sensor is not None and (sensor.kind == "measured" or sensor.poll_interval_s is not None)
     measured = measure(engine, meter, plan, batch, idle=idle, progress=progress)
-    return summarise(
+    result = summarise(
         measured,
         plan=plan,
         batch=batch,
@@ -101,6 +105,7 @@ def _batch(
         sensor=sensor,
         layers=artifact.layers,
     )
+    return result, measured.failure
 
 
 def _identity(
@@ -123,6 +128,10 @@ def _identity(
         "energy_kind": sensor.kind if sensor else "absent",
         **{f"sensor_{key}": value for key, value in (sensor.details if sensor else {}).items()},
     }
+
+
+def _ended_early(batch: BatchResult) -> bool:
+    return any(quality.code == "ended-early" for quality in batch.quality)
 
 
 def _engine_info(artifact: EngineArtifact) -> EngineInfo:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from perframe.engines.base import EngineLayer, LayerTiming
-from perframe.profiler.checks import quality_of
+from perframe.profiler.checks import ended_early, quality_of
 from perframe.profiler.energy import Stretch
 from perframe.profiler.loop import Measured, Observed
 from perframe.profiler.plan import MeasurementPlan
@@ -47,7 +47,7 @@ def summarise(
         warm_up=measured.warm_up,
         latency=latency,
         energy=energy,
-        paced=None if plan.fps is None else _paced(measured, energy, plan.fps, batch),
+        paced=None if plan.fps is None or not measured.paced else _paced(measured, energy, plan.fps, batch),
         device_state=state,
         layers=rows,
         layers_sum_s=total_s,
@@ -55,7 +55,10 @@ def summarise(
         attributed_share=math.fsum(row.share for row in rows if row.module is not None) if rows else None,
         quality=(),
     )
-    return replace(result, quality=quality_of(result, allow_others=plan.allow_other_processes))
+    quality = quality_of(result, allow_others=plan.allow_other_processes)
+    if measured.failure is not None:
+        quality = (ended_early(measured.failure, len(measured.saturated)), *quality)
+    return replace(result, quality=quality)
 
 
 def device_state(saturated: Sequence[Stretch], paced: Sequence[Stretch] = ()) -> DeviceState | None:
@@ -74,7 +77,8 @@ def device_state(saturated: Sequence[Stretch], paced: Sequence[Stretch] = ()) ->
     limited_s = {
         r: math.fsum(a.limited_s[r] - b.limited_s[r] for b, a in edges if r in b.limited_s) for r in reasons
     }
-    clocks = [condition.clock_hz for _, condition in edges if condition.clock_hz is not None]
+    # Between the frames of a camera the clock comes down as it should.
+    clocks = [s.after.clock_hz for s in saturated if s.after is not None and s.after.clock_hz is not None]
     return DeviceState(
         temperature_start_c=seen[0].temperature_c,
         temperature_end_c=seen[-1].temperature_c,
@@ -215,7 +219,9 @@ def _energy(measured: Measured, sensor: Sensor | None) -> Energy:
         epf_above_idle_j=_above_idle(windows, idle_w) if idle_w is not None else None,
         power_w=power_w,
         idle_w=idle_w,
-        relative_uncertainty=_relative(epf_j, edge_error or 0.0),
+        relative_uncertainty=_relative(
+            epf_j, edge_error, polled=any(w.readings is not None for w in windows)
+        ),
         absolute_uncertainty=sensor.absolute_uncertainty if sensor is not None and epf_j else None,
         counter_epf_j=math.fsum(counted) / len(counted) if counted and len(counted) == len(windows) else None,
         update_period_s=measured.update_period_s,
@@ -240,10 +246,13 @@ def _above_idle(windows: Sequence[Window], idle_w: float) -> Estimate:
     return mean_interval([((w.energy_j or 0.0) - idle_w * w.duration_s) / w.frames for w in windows])
 
 
-def _relative(epf_j: Estimate | None, edge_error: float) -> float | None:
+def _relative(epf_j: Estimate | None, edge_error: float | None, *, polled: bool) -> float | None:
+    # What a polled sensor of unknown period may have missed is unknown, not nothing.
+    if polled and edge_error is None:
+        return None
     if epf_j is None or epf_j.low is None or epf_j.high is None or epf_j.value <= 0:
         return None
-    return (epf_j.high - epf_j.low) / 2.0 / epf_j.value + edge_error
+    return (epf_j.high - epf_j.low) / 2.0 / epf_j.value + (edge_error or 0.0)
 
 
 def _paced(measured: Measured, energy: Energy, fps: float, batch: int) -> Paced:
@@ -251,7 +260,9 @@ def _paced(measured: Measured, energy: Energy, fps: float, batch: int) -> Paced:
     seconds = [latency for each in measured.paced for latency in each.latencies_s]
     epf_j, power_w = _epf_and_power(windows)
     closed_form_j = None
-    if energy.epf_above_idle_j is not None and energy.idle_w is not None:
+    # Where a frame takes longer than a tick there is no gap to account for.
+    keeps_pace = sum(seconds) / len(seconds) <= 1.0 / fps
+    if keeps_pace and energy.epf_above_idle_j is not None and energy.idle_w is not None:
         closed_form_j = energy.epf_above_idle_j.value + energy.idle_w / fps / batch
     return Paced(
         fps=fps,

@@ -137,7 +137,7 @@ def test_a_profile_is_corrected_by_a_calibration(
 ) -> None:
     path = tmp_path / "c.json"
     path.write_text(json.dumps(CALIBRATION))
-    sensor = ("--sensor", "sim:v100,noise=0")
+    sensor = ("--sensor", "sim:v100,noise=0.2")
     raw = json.loads(profiled(capsys, onnx_file, *sensor)[1])["batches"][0]["energy"]
     code, out, err = profiled(capsys, onnx_file, *sensor, "--calibration", path)
     assert code == 0, err

@@ -24,6 +24,8 @@ _PACKAGE = re.compile(r"package-\d+(-die-\d+)?")
 
 # No processor package draws more (the largest server parts are rated at 500 W), so no counter wraps sooner.
 _LARGEST_PACKAGE_W = 1000.0
+# Two reads in quick succession may lie on both sides of an update, which adds a few milliseconds' worth.
+_COUNTER_STEP_J = 10.0
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ class _Reader:
     def __init__(self, clock: Clock, packages: Sequence[_Package]) -> None:
         self._clock = clock
         self._packages = packages
-        self._last: list[int] | None = None
+        self._last: tuple[float, list[int]] | None = None
         self._total_uj = 0
 
     def read(self) -> EnergySample:
@@ -166,9 +168,18 @@ class _Reader:
             ) from error
         t_s = (before_s + self._clock.now_s()) / 2
         if self._last is not None:
-            self._total_uj += sum(
+            last_s, last_counts = self._last
+            gained_uj = sum(
                 now - last if now >= last else now - last + package.range_uj
-                for package, last, now in zip(self._packages, self._last, counts, strict=True)
+                for package, last, now in zip(self._packages, last_counts, counts, strict=True)
             )
-        self._last = counts
+            # A counter that steps back looks as if it had wrapped.
+            if gained_uj * 1e-6 > _LARGEST_PACKAGE_W * len(counts) * (t_s - last_s) + _COUNTER_STEP_J:
+                raise MeasurementError(
+                    f"RAPL: {gained_uj * 1e-6:.0f} J in {t_s - last_s:.3f} s is more than any package draws: a counter"
+                    " stepped back.",
+                    "Run it again.",
+                )
+            self._total_uj += gained_uj
+        self._last = (t_s, counts)
         return EnergySample(t_s, self._total_uj * 1e-6)

@@ -41,7 +41,7 @@ def observed(
     energy_j = None if power_w is None else power_w * SECONDS
     counter_j = None if counter_w is None else counter_w * SECONDS
     window = Window(0.0, SECONDS, 1000, energy_j, counter_j, readings, SECONDS, 0.01, 0.01, 0.01)
-    return Observed(window, (0.01,) * 1000, Stretch(energy_j, counter_j, readings, before, after))
+    return Observed(window, (0.01,) * 1000, Stretch(energy_j, SECONDS, counter_j, readings, before, after))
 
 
 def result(
@@ -125,13 +125,20 @@ def test_a_window_the_sensor_did_not_see_makes_the_energy_absent() -> None:
 def test_wide_intervals_are_inconclusive_and_say_how_much_longer() -> None:
     found = result([observed(60.0 + 6.0 * (-1) ** i) for i in range(10)])
     quality = next(each for each in found.quality if each.code == "energy-inconclusive")
-    uncertainty = found.energy.relative_uncertainty
-    assert uncertainty is not None and uncertainty > 0.05
-    assert f"--windows {10 * int(-(-((uncertainty / 0.02) ** 2) // 1))}" in quality.hint
+    uncertainty, edge = found.energy.relative_uncertainty, found.energy.edge_error
+    assert uncertainty is not None and uncertainty > 0.05 and edge is not None
+    # More windows shrink the interval, and not what is missed at their ends.
+    factor = int(-(-(((uncertainty - edge) / (0.02 - edge)) ** 2) // 1))
+    assert f"--windows {10 * factor}" in quality.hint
 
 
 def test_power_that_keeps_rising_is_told() -> None:
     assert "power-drift" in severities(result([observed(60.0 + i) for i in range(9)]))
+
+
+def test_a_reading_that_stands_still_is_no_measurement() -> None:
+    found = result([observed(60.0, readings=0) for _ in range(9)])
+    assert severities(found)["power-stuck"] == "invalid"
 
 
 def test_too_few_readings_are_told() -> None:
@@ -201,7 +208,7 @@ def test_every_code_is_in_the_table() -> None:
     import perframe.profiler.checks as checks
 
     source = Path(checks.__file__).read_text(encoding="utf-8")
-    used = set(re.findall(r'yield Quality\(\s*"([\w-]+)"', source))
+    used = set(re.findall(r'Quality\(\s*"([\w-]+)"', source))
     listed = set(re.findall(r"^\| `([\w-]+)` \|", checks.__doc__ or "", flags=re.MULTILINE))
     assert used == listed
     assert Quality.__doc__

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from perframe.engines.clock import Clock, VirtualClock
 from perframe.errors import MeasurementError
 from perframe.profiler.energy import integrate, open_meter
-from perframe.profiler.sensors.base import PowerSample
+from perframe.profiler.sensors.base import Conditions, EnergySample, PowerSample
 from perframe.profiler.sensors.modelled import Modelled
 
 
@@ -79,6 +79,64 @@ def test_polled_power_is_integrated_over_the_stretch() -> None:
         energy_j = meter.stop().energy_j
     # The integral of 10 W/s from 1 s to 3 s is 40 J; the sensor's last update holds at the end.
     assert energy_j == pytest.approx(40.0, rel=0.01)
+
+
+@dataclass
+class SlowMonitor(RampSensor):
+    """A steady 100 W and a counter of the same, on a device that takes its time to answer questions."""
+
+    def read(self) -> PowerSample:
+        return PowerSample(self.clock.now_s(), 100.0 + 0.001 * (self.clock.now_s() % 1.0))
+
+    def counter(self) -> EnergySample:
+        return EnergySample(self.clock.now_s(), 100.0 * self.clock.now_s())
+
+    def conditions(self) -> Conditions:
+        self.clock.sleep(0.05)
+        return Conditions(self.clock.now_s())
+
+
+def test_looking_at_the_device_takes_time_that_no_stretch_is_about() -> None:
+    clock = VirtualClock()
+    with open_meter(SlowMonitor(clock), clock) as meter:  # type: ignore[arg-type]
+        for _ in range(3):
+            meter.start()
+            clock.sleep(0.5)
+            seen = meter.stop()
+            assert seen.duration_s == pytest.approx(0.5)
+            assert seen.energy_j == pytest.approx(50.0, rel=1e-3)
+            assert seen.counter_j == pytest.approx(50.0, rel=1e-3)
+
+
+def test_what_happens_after_the_end_is_not_part_of_it() -> None:
+    clock = VirtualClock()
+    with open_meter(SlowMonitor(clock), clock) as meter:  # type: ignore[arg-type]
+        meter.start()
+        start_s = clock.now_s()
+        clock.sleep(1.0)
+        assert meter.stop(start_s + 0.8).energy_j == pytest.approx(80.0, rel=1e-3)
+
+
+@dataclass
+class FailingSensor(RampSensor):
+    """A sensor that disappears after a second."""
+
+    def read(self) -> PowerSample:
+        if self.clock.now_s() > 1.0:
+            raise MeasurementError("gone", "put it back")
+        return PowerSample(self.clock.now_s(), self.clock.now_s())
+
+
+def test_a_sensor_that_vanishes_ends_the_next_stretch_not_the_whole_run() -> None:
+    clock = VirtualClock()
+    with open_meter(FailingSensor(clock), clock) as meter:  # type: ignore[arg-type]
+        meter.start()
+        clock.sleep(0.5)
+        assert meter.stop().energy_j is not None
+        meter.start()
+        clock.sleep(1.0)
+        with pytest.raises(MeasurementError, match="gone"):
+            meter.stop()
 
 
 def test_modelled_energy_is_cpu_time_times_watts() -> None:

@@ -147,7 +147,19 @@ def test_a_card_that_falls_off_the_bus_costs_nothing_that_was_finished(
     assert run([*arguments, "--sensor", "sim:a100,lost=35"]) == 8
     assert "Traceback" not in capsys.readouterr().err
     document = json.loads(out.read_text())
-    assert [batch["batch"] for batch in document["batches"]] == [1] and not document["complete"]
+    assert document["batches"][0]["batch"] == 1 and not document["complete"]
+
+
+def test_windows_finished_before_the_card_fell_off_are_kept(
+    onnx_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "r.json"
+    arguments = ["profile", str(onnx_file), "--engine", "fake", "--window-s", "2", "-o", str(out)]
+    assert run([*arguments, "--sensor", "sim:a100,lost=18"]) == 8
+    assert "Batch 1:" not in capsys.readouterr().err
+    batch = json.loads(out.read_text())["batches"][0]
+    assert 2 <= len(batch["energy"]["windows"]) < 10
+    assert batch["quality"][0]["code"] == "ended-early" and batch["quality"][0]["severity"] == "invalid"
 
 
 @pytest.mark.parametrize("preset", ["v100", "a100", "rtx3090"])

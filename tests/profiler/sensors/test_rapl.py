@@ -76,15 +76,28 @@ def test_sums_sockets_and_nothing_else(tree: Tree) -> None:
 def test_counter_wraps_per_package(tree: Tree) -> None:
     tree.add("intel-rapl:0", "package-0", RANGE_UJ - 4_000_000)
     tree.add("intel-rapl:1", "package-1", 65_532_000_000, range_uj=65_532_610_987)
-    with tree.sensor.open(VirtualClock()) as reader:
+    clock = VirtualClock()
+    with tree.sensor.open(clock) as reader:
         first = reader.read()
         tree.set("intel-rapl:0", 6_000_000)
         tree.set("intel-rapl:1", 1_389_013)
+        clock.sleep(1.0)
         second = reader.read()
         tree.set("intel-rapl:0", 7_000_000)
         third = reader.read()
     assert energy_j(second) - energy_j(first) == pytest.approx(10.0 + 2.0)
     assert energy_j(third) - energy_j(second) == pytest.approx(1.0)
+
+
+def test_a_counter_that_steps_back_is_no_wrap(tree: Tree) -> None:
+    tree.add("intel-rapl:0", "package-0", 5_000_000)
+    clock = VirtualClock()
+    with tree.sensor.open(clock) as reader:
+        reader.read()
+        tree.set("intel-rapl:0", 4_999_000)
+        clock.sleep(1.0)
+        with pytest.raises(MeasurementError, match="stepped back"):
+            reader.read()
 
 
 def test_reads_too_far_apart_are_refused_rather_than_wrong(tree: Tree) -> None:
