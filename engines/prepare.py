@@ -11,6 +11,7 @@ from perframe.engines.convert import convert, is_onnx, only_shape
 from perframe.engines.registry import backend_named
 from perframe.errors import UsageError
 from perframe.export.onnx_model import fixed_batch, open_onnx, resolve_input_shapes
+from perframe.files import readable_file
 from perframe.progress import Progress, silent
 
 InputShapes = Mapping[str, tuple[int, ...]] | tuple[int, ...] | None
@@ -134,8 +135,12 @@ def device_of(file: Path, engine: str | None, device: str | None) -> str:
     """Return the device that `file` will run on, before anything is built.
 
     Raises:
-        InputError: `file` is an engine whose sidecar is damaged.
+        InputError: `file` is missing, or an engine whose sidecar is damaged.
+        UsageError: `device` is not written as a device.
     """
+    readable_file(file, "checkpoint, ONNX model or engine")
+    if device is not None:
+        check_device(device)
     if is_artifact(file):
         return read_artifact(file, trust=True).device
     # The fake engine runs on no device.
