@@ -4,8 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from perframe.engines.convert import convert, new_checkpoint
+
+# How long an example takes depends on what else the machine does; whether it holds does not.
+settings.register_profile("perframe", deadline=None)
+settings.load_profile("perframe")
 
 
 @pytest.fixture(scope="session")
