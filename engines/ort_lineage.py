@@ -14,7 +14,7 @@ import onnx
 
 from perframe.engines.base import EngineLayer
 from perframe.export.constants import constant_roots
-from perframe.export.cost import LayerCost
+from perframe.export.cost import LayerCost, sum_or_none
 from perframe.export.mac_ops import operands_of
 from perframe.export.provenance import node_names
 
@@ -68,8 +68,8 @@ def engine_layers(
                 module=owners[index],
                 onnx_nodes=nodes,
                 overhead=moves,
-                macs=None if not nodes and operands_of(node) else _sum(each.macs for each in known),
-                params=_sum(each.params for each in known),
+                macs=None if not nodes and operands_of(node) else sum_or_none(each.macs for each in known),
+                params=sum_or_none(each.params for each in known),
                 input_activations=cost.input_activations if cost else None,
                 output_activations=cost.output_activations if cost else None,
                 groups=cost.groups if cost else None,
@@ -239,8 +239,3 @@ class _Neighbours:
         readers = [i for tensor in step.output for i in self._readers.get(tensor, [])]
         nearest = [*writers, *readers] if before else [*readers, *writers]
         return next((owners[i] for i in nearest if owners[i] is not None), None)
-
-
-def _sum(values: Iterator[int | None]) -> int | None:
-    known = list(values)
-    return None if any(value is None for value in known) else sum(value or 0 for value in known)

@@ -120,10 +120,10 @@ def totals(costs: Iterable[LayerCost]) -> ModelCost:
     """Add up the cost of layers."""
     layers = tuple(costs)
     return ModelCost(
-        params=_sum(layer.params for layer in layers),
-        bias_params=_sum(layer.bias_params for layer in layers),
-        macs=_sum(layer.macs for layer in layers),
-        activations=_sum(layer.activations for layer in layers if layer.macs != 0),
+        params=sum_or_none(layer.params for layer in layers),
+        bias_params=sum_or_none(layer.bias_params for layer in layers),
+        macs=sum_or_none(layer.macs for layer in layers),
+        activations=sum_or_none(layer.activations for layer in layers if layer.macs != 0),
     )
 
 
@@ -240,7 +240,7 @@ class _Counter:
         return [name for index in indices if (name := _operand(node, index)) in self.roots]
 
     def _elements(self, names: Iterable[str]) -> int | None:
-        return _sum(
+        return sum_or_none(
             math.prod(shape) if (shape := self._shapes.get(name)) is not None else None for name in names
         )
 
@@ -275,7 +275,8 @@ def _group_size(node: onnx.NodeProto, weight_shape: Sequence[int] | None, groups
     return weight_shape[0] // groups if node.op_type == "ConvTranspose" else weight_shape[1]
 
 
-def _sum(counts: Iterable[int | None]) -> int | None:
+def sum_or_none(counts: Iterable[int | None]) -> int | None:
+    """Add up counts; one that cannot be told makes the sum untold."""
     total = 0
     for count in counts:
         if count is None:

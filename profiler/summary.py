@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from perframe.engines.base import EngineLayer, LayerTiming
+from perframe.export.cost import sum_or_none
 from perframe.profiler.checks import ended_early, quality_of
 from perframe.profiler.energy import Stretch
 from perframe.profiler.loop import Measured, Observed
@@ -113,8 +114,8 @@ def layer_results(
             name, "", None, (), False, None, None, None, None, None, None
         )
         share = medians[name] / total_s if total_s > 0 else 0.0
-        activations = _sum(layer.input_activations, layer.output_activations)
-        touched = _sum(activations, layer.params)
+        activations = sum_or_none((layer.input_activations, layer.output_activations))
+        touched = sum_or_none((activations, layer.params))
         rows.append(
             LayerResult(
                 name=name,
@@ -179,7 +180,7 @@ def by_module(layers: Sequence[LayerResult]) -> tuple[ModuleTotal, ...]:
                 latency_s=math.fsum(row.latency_s for row in rows),
                 overhead_s=math.fsum(row.latency_s for row in rows if row.overhead),
                 share=math.fsum(row.share for row in rows),
-                macs=_sum(*(row.macs for row in rows)),
+                macs=sum_or_none(row.macs for row in rows),
                 intensity=main.intensity,
                 groups=main.groups,
                 group_size=main.group_size,
@@ -280,7 +281,3 @@ def _attributable_j(energy: Energy) -> float | None:
     """What the layers share: the energy above idle, or all of it where the sensor knows no idle."""
     estimate = energy.epf_above_idle_j or energy.epf_j
     return estimate.value if estimate else None
-
-
-def _sum(*values: int | None) -> int | None:
-    return None if any(value is None for value in values) else sum(value or 0 for value in values)
