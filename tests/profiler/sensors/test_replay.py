@@ -1,7 +1,6 @@
 """Recorded traces played back under a virtual clock."""
 
 import gzip
-import os
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,6 @@ from perframe.errors import InputError, MeasurementError
 from perframe.files import sha256_of
 from perframe.profiler.sensors.base import PowerSample
 from perframe.profiler.sensors.replay import Replay
-
-TRACES = Path(os.environ.get("PERFRAME_DATA", "../shared/data")) / "power_traces"
 
 
 def trace(tmp_path: Path, text: str) -> Path:
@@ -102,7 +99,6 @@ def test_truncated_gzip_and_binary_files_are_bad_input(tmp_path: Path) -> None:
         Replay(tmp_path / "missing.csv")
 
 
-@pytest.mark.skipif(not TRACES.is_dir(), reason="no recorded traces; set PERFRAME_DATA")
 @pytest.mark.parametrize(
     ("name", "domain", "poll_s", "samples", "update_s"),
     [
@@ -111,8 +107,10 @@ def test_truncated_gzip_and_binary_files_are_bad_input(tmp_path: Path) -> None:
         ("step_a100_meter.csv.gz", "board", 0.01, 14018, 0.001),
     ],
 )
-def test_recorded_traces_replay(name: str, domain: str, poll_s: float, samples: int, update_s: float) -> None:
-    path = TRACES / name
+def test_recorded_traces_replay(
+    data_folder: Path, name: str, domain: str, poll_s: float, samples: int, update_s: float
+) -> None:
+    path = data_folder / "power_traces" / name
     sensor = Replay(path)
     assert sensor.domain == domain
     assert sensor.poll_interval_s == pytest.approx(poll_s, abs=0.004)
