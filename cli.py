@@ -409,7 +409,7 @@ def profile(
     from perframe.profiler.sensors.calibrated import calibrated
     from perframe.profiler.sensors.registry import sensor_from
     from perframe.profiler.session import profile as measure
-    from perframe.report.progress import progress_bar
+    from perframe.report.progress import progress_bar, schedule_line
 
     to_stdout = as_json or output == Path(_STDOUT)
     target = None if output == Path(_STDOUT) else output
@@ -450,7 +450,15 @@ def profile(
             source = calibrated(
                 sensor_from(sensor, watts_per_core=watts, device=artifact.device), calibration
             )
-        result = measure(artifact, plan, source, keep=finished.keep, progress=progress, wait_s=wait_s)
+        result = measure(
+            artifact,
+            plan,
+            source,
+            keep=finished.keep,
+            scheduled=lambda schedule: None if to_stdout else click.echo(schedule_line(schedule)),
+            progress=progress,
+            wait_s=wait_s,
+        )
         require_valid(result)
 
 

@@ -92,7 +92,7 @@ def perframe_windows(gpu: SimulatedGpu, cycle: tuple[float, float], chance: rand
     measured_j = true_j = 0.0
     with open_meter(sensor, clock) as meter:
         _run(clock, load, cycle, 3.0)
-        window_s = window_length_s(plan, meter.update_period_s(), gpu.idle_w, gpu.active_w)
+        window_s = window_length_s(plan, meter.update_period_s(), 0.0, gpu.idle_w, gpu.active_w)
         for phase in window_phases(plan.windows, chance.randrange(2**31)):
             clock.sleep(pause_s(clock.now_s(), meter.update_period_s(), phase))
             meter.start()

@@ -16,14 +16,15 @@ from perframe.profiler.batch_means import autocorrelation
 TOLERATED = 0.01
 """Relative error of a mean from an incomplete beat that is let pass."""
 
+SHORTEST_WINDOW_S = 0.010
+"""The shortest averaging window known of any sensor (10 ms, arXiv 2312.02741): it smooths the least."""
+
 # How alike the readings must be one beat later, and how unlike half a beat later.
 _ALIKE, _UNLIKE = 0.5, -0.5
 # A beat is seen if the trace holds more than one and a half of it, and the sensor resolves it by 8 readings.
 _LARGEST_SHARE, _LEAST_READINGS = 0.6, 8
 # A load that really switches slowly jumps between its levels. In a beat the sensor's window slides over the edge.
 _BETWEEN = 0.12
-# The shortest averaging window known of any sensor (10 ms, arXiv 2312.02741): it smooths the least.
-_SHORTEST_WINDOW_S = 0.010
 _HARMONICS = 4
 # A load slower than this many updates is followed by the readings, and no beat.
 _RESOLVED = 4.0
@@ -92,7 +93,7 @@ def beat_error(
     update_period_s: float,
     span_s: float,
     *,
-    window_s: float = _SHORTEST_WINDOW_S,
+    window_s: float = SHORTEST_WINDOW_S,
     amplitude: float = 0.5,
 ) -> float:
     """Return how far a sensor's mean may be off, relative, because a load of known period beats with it.

@@ -9,6 +9,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -69,6 +70,9 @@ class Calibration:
     sensor_sha256: str
     meter_sha256: str
 
+    margin: ClassVar[float] = 0.1
+    """How far beyond the two levels it still holds, as a share of their distance."""
+
     def energy_j(self, energy_j: float, duration_s: float) -> float:
         """Correct the joules of a stretch of `duration_s`."""
         return self.gain * energy_j + self.offset_w * duration_s
@@ -103,8 +107,8 @@ class Calibration:
                 )
 
     def covers(self, power_w: float) -> bool:
-        """Tell whether sensor's watts lie between the two levels, or a tenth of their distance beyond."""
-        margin_w = 0.1 * (self.load.sensor_w - self.idle.sensor_w)
+        """Tell whether sensor's watts lie between the two levels, or `margin` beyond."""
+        margin_w = self.margin * (self.load.sensor_w - self.idle.sensor_w)
         return self.idle.sensor_w - margin_w <= power_w <= self.load.sensor_w + margin_w
 
 

@@ -111,6 +111,30 @@ def characterise(
     )
 
 
+@dataclass(frozen=True)
+class Response:
+    """What is known about how a sensor's reading follows the power.
+
+    Attributes:
+        averaging_window_s: Over how long a reading averages; `None` if not known.
+        trailing_s: How long it trails the power beyond its update: its delay and half of what it averages over. 0
+            where nothing is known beyond the update.
+    """
+
+    averaging_window_s: float | None = None
+    trailing_s: float = 0.0
+
+
+def response_of(sensor: Sensor | None) -> Response:
+    """Return what was found about `sensor` when it was characterised, else what it says of itself."""
+    if sensor is None:
+        return Response()
+    if (found := kept_character(sensor)) is not None:
+        return Response(found.averaging_window_s, found.delay_s + found.averaging_window_s / 2.0)
+    window_s = sensor.averaging_window_s
+    return Response(window_s, (window_s or 0.0) / 2.0)
+
+
 def character_path(sensor: Sensor) -> Path:
     """Return where what was found about `sensor` is kept: per device, driver and field, in the user's cache."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

@@ -1,19 +1,22 @@
 """What this machine can build, run and measure, and what would mend the rest."""
 
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from perframe.engines.clock import SystemClock
 from perframe.engines.registry import backend_named, backend_names
-from perframe.errors import PerframeError, UsageError
+from perframe.errors import PerframeError, UnavailableError, UsageError
 from perframe.profiler.characterise import SensorCharacter, characterise, keep_character, kept_character
 from perframe.profiler.energy import open_meter
 from perframe.profiler.environment import environment
 from perframe.profiler.load import switchable_load
 from perframe.profiler.lock import device_lock
 from perframe.profiler.sensors.base import Sensor
+from perframe.profiler.sensors.nvml import capabilities
+from perframe.profiler.sensors.nvml_library import NvmlLibrary, load_pynvml
 from perframe.profiler.sensors.registry import sensor_from, sensor_names
 
 # Long enough for a dozen updates of the slowest sensors.
@@ -42,11 +45,29 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class GpuAnswers:
+    """What one NVIDIA GPU answers to everything that NVML can be asked.
+
+    Attributes:
+        gpu: Index and name.
+        driver: Version of its driver.
+        unavailable: Why it cannot be measured; `None` if it can.
+        answers: Every question, with the value or the reason why there is none.
+    """
+
+    gpu: str
+    driver: str
+    unavailable: str | None
+    answers: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Diagnosis:
     """Everything that was found; holds no host name, user name or path of the user's."""
 
     environment: dict[str, str | float | None]
     findings: tuple[Finding, ...]
+    gpus: tuple[GpuAnswers, ...]
 
 
 def examine(device: str = "cpu") -> Diagnosis:
@@ -67,7 +88,30 @@ def examine(device: str = "cpu") -> Diagnosis:
     ]
     findings += [_engine(name) for name in backend_names()]
     findings += [_sensor(name, device) for name in sensor_names() if name not in _NOT_HARDWARE]
-    return Diagnosis(environment(), tuple(findings))
+    return Diagnosis(environment(), tuple(findings), gpu_answers())
+
+
+def gpu_answers(library: Callable[[], NvmlLibrary] = load_pynvml) -> tuple[GpuAnswers, ...]:
+    """Ask every NVIDIA GPU of this machine everything, one call after the other; empty where there is none.
+
+    Args:
+        library: Gives the seam to NVML.
+    """
+    try:
+        found = capabilities(library)
+    except UnavailableError:
+        return ()
+    return tuple(
+        GpuAnswers(
+            gpu=f"GPU {each.gpu.index}: {each.gpu.name}",
+            driver=each.driver,
+            unavailable=None if each.unavailable is None else each.unavailable.partition("\n")[0],
+            answers={
+                what: str(told if told.value is None else told.value) for what, told in each.answers.items()
+            },
+        )
+        for each in found
+    )
 
 
 def characterise_sensor(spec: str, device: str, switches: int = 20) -> tuple[SensorCharacter, Path]:

@@ -15,6 +15,8 @@ from perframe.profiler.power_series import joules_until, update_period_s
 from perframe.profiler.sensors.base import Conditions, EnergySample, Monitor, PowerSample, Reader, Sensor
 
 _MOST_CHANGES = 1000
+# A look takes a few milliseconds of driver calls: this seldom it costs some tenths of a per cent of a core.
+_LOOK_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Stretch:
         readings: Distinct power readings in it; `None` for a counter.
         before: The device at the start, where the sensor can tell.
         after: The device at the end.
+        between: The device now and then on the way, for what shows at no end: another's short visit, or a limit
+            that no counter counts.
     """
 
     energy_j: float | None
@@ -36,6 +40,12 @@ class Stretch:
     readings: int | None = None
     before: Conditions | None = None
     after: Conditions | None = None
+    between: tuple[Conditions, ...] = ()
+
+    def conditions(self) -> tuple[Conditions, ...]:
+        """Return every look at the device, in order."""
+        ends = (self.before, *self.between, self.after)
+        return tuple(look for look in ends if look is not None)
 
 
 class Meter(Protocol):
@@ -139,12 +149,17 @@ class _PowerMeter:
         self._changes_s: list[float] = []
         self._start_s = 0.0
         self._before: tuple[EnergySample | None, Conditions | None] = (None, None)
+        self._between: list[Conditions] = []
+        self._looked_s = clock.now_s()
         self._failure: MeasurementError | None = None
 
     def tick(self) -> None:
         """Poll from the timer; what goes wrong is raised where the stretch begins or ends."""
         try:
             self.poll()
+            if self._monitor is not None and self._clock.now_s() - self._looked_s >= _LOOK_S:
+                self._looked_s = self._clock.now_s()
+                self._between.append(self._monitor.conditions())
         except MeasurementError as error:
             self._failure = self._failure or error
 
@@ -168,7 +183,8 @@ class _PowerMeter:
         with self._lock:
             # Only the sample in force at the start is still needed.
             del self._samples[:-1]
-            self._start_s = self._clock.now_s()
+            self._between = []
+            self._start_s = self._looked_s = self._clock.now_s()
 
     def stop(self, end_s: float | None = None) -> Stretch:
         counter = None if self._monitor is None else self._monitor.counter()
@@ -190,6 +206,7 @@ class _PowerMeter:
             readings=readings,
             before=before,
             after=None if self._monitor is None else self._monitor.conditions(),
+            between=tuple(self._between),
         )
 
     def _check(self) -> None:

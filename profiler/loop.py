@@ -2,21 +2,25 @@
 
 import math
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
 from perframe.engines.base import Engine, LayerTiming
 from perframe.errors import MeasurementError
+from perframe.profiler.characterise import Response
 from perframe.profiler.energy import Meter, Stretch
 from perframe.profiler.plan import MeasurementPlan
 from perframe.profiler.result import WarmUp, Window
 from perframe.profiler.stats import quantile
+from perframe.profiler.steadiness import is_stationary
 from perframe.progress import Progress
 
 # Warm-up has ended when latency and power of one stretch are this close to those of the stretch before it.
 _STEADY_WITHIN = 0.02
 _STRETCH_S = 0.2
 _STRETCH_ITERATIONS = 3
+_TREND_ITERATIONS = 100
 _STRETCH_UPDATES = 10
 _IDLE_UPDATES = 20
 _IDLE_STRETCHES = 8
@@ -24,6 +28,8 @@ _IDLE_STRETCHES = 8
 _UNKNOWN_PERIOD_S = 0.1
 # Where the sensor sets no length: long enough for a scheduler's hiccup to weigh little.
 _WINDOW_S = 0.5
+# However little may be missed, a mean of fewer readings says little.
+_WINDOW_UPDATES = 10
 _LAYER_ITERATIONS = (5, 100)
 
 
@@ -37,6 +43,40 @@ class Observed:
 
 
 @dataclass(frozen=True)
+class Rest:
+    """The device with nothing to do.
+
+    Attributes:
+        power_w: Mean of the last stretch.
+        settled: Whether that stretch was like the one before it.
+        stretch: What was seen of the device in it.
+    """
+
+    power_w: float
+    settled: bool
+    stretch: Stretch
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the windows of one batch size will be, known once the device is warm.
+
+    Attributes:
+        batch: Frames per inference.
+        windows: How many, back to back, and as many at a camera's pace where one is asked for.
+        window_s: Least seconds of each.
+        remaining_s: About how long it takes from now until this batch size is done.
+        update_period_s: Of the sensor, which the length follows from; `None` without power readings.
+    """
+
+    batch: int
+    windows: int
+    window_s: float
+    remaining_s: float
+    update_period_s: float | None
+
+
+@dataclass(frozen=True)
 class Measured:
     """The raw observations of one batch size.
 
@@ -45,8 +85,9 @@ class Measured:
         saturated: Windows of back-to-back inferences, in order.
         paced: Windows at a camera's pace; empty where none was asked for.
         missed: Of the paced inferences, the share that began late because the one before was not done.
-        idle_w: Watts at rest, before and after; `None` without a sensor that sees the device at rest.
+        rest: Before and after; `None` without a sensor that sees the device at rest.
         update_period_s: Of the sensor's reading, as far as it is known.
+        response: Of the sensor.
         layers: The profiling pass; empty where none was asked for.
         failure: What ended the windows early; what was observed until then is all there is.
     """
@@ -55,14 +96,23 @@ class Measured:
     saturated: tuple[Observed, ...]
     paced: tuple[Observed, ...]
     missed: float
-    idle_w: tuple[float, float] | None
+    rest: tuple[Rest, Rest] | None
     update_period_s: float | None
+    response: Response
     layers: tuple[LayerTiming, ...]
     failure: MeasurementError | None = None
 
 
 def measure(
-    engine: Engine, meter: Meter, plan: MeasurementPlan, batch: int, *, idle: bool, progress: Progress
+    engine: Engine,
+    meter: Meter,
+    plan: MeasurementPlan,
+    batch: int,
+    *,
+    idle: bool,
+    response: Response,
+    scheduled: Callable[[Schedule], None],
+    progress: Progress,
 ) -> Measured:
     """Measure the inputs bound to `engine`.
 
@@ -72,20 +122,31 @@ def measure(
         plan: How long to measure.
         batch: Frames per inference.
         idle: Whether to measure the device at rest too.
+        response: Of the sensor.
+        scheduled: Told how long the windows will be, before the first of them.
         progress: Told what is going on.
     """
-    before_w = _idle_w(engine, meter, plan, progress) if idle else None
+    before = _rest(engine, meter, plan, progress) if idle else None
     warm_up, active_w = _warm_up(engine, meter, plan, progress)
     period_s = meter.update_period_s() or (_UNKNOWN_PERIOD_S if meter.polls else None)
-    window_s = window_length_s(plan, period_s, before_w, active_w)
+    window_s = window_length_s(
+        plan, period_s, response.trailing_s, before.power_w if before else None, active_w
+    )
+    windows_s = plan.windows * (window_s + (period_s or 0.0) / 2.0) * (1 if plan.fps is None else 2)
+    after_s = 2.0 * _rest_s(meter, plan) if idle else 0.0
+    scheduled(
+        Schedule(batch, plan.windows, window_s, windows_s + after_s + plan.layer_s, meter.update_period_s())
+    )
     pacer = _Pacer(engine, meter, plan, batch, window_s)
     saturated = pacer.windows(None, f"measuring, {plan.windows} x {window_s:.1f} s", progress)
     if pacer.failure is not None:
-        return Measured(warm_up, saturated, (), 0.0, None, meter.update_period_s(), (), pacer.failure)
+        return Measured(
+            warm_up, saturated, (), 0.0, None, meter.update_period_s(), response, (), pacer.failure
+        )
     paced: tuple[Observed, ...] = ()
     if plan.fps is not None:
         paced = pacer.windows(1.0 / plan.fps, f"measuring at {plan.fps:g} inferences/s", progress)
-    after_w = _idle_w(engine, meter, plan, progress) if idle else None
+    after = _rest(engine, meter, plan, progress) if idle else None
     layers: tuple[LayerTiming, ...] = ()
     if plan.layer_s > 0:
         progress("timing layers", 0.0)
@@ -97,19 +158,24 @@ def measure(
         saturated=saturated,
         paced=paced,
         missed=pacer.missed / max(sum(len(each.latencies_s) for each in paced), 1),
-        idle_w=None if before_w is None or after_w is None else (before_w, after_w),
+        rest=None if before is None or after is None else (before, after),
         update_period_s=meter.update_period_s(),
+        response=response,
         layers=layers,
     )
 
 
 def window_length_s(
-    plan: MeasurementPlan, update_period_s: float | None, idle_w: float | None, active_w: float | None
+    plan: MeasurementPlan,
+    update_period_s: float | None,
+    trailing_s: float,
+    idle_w: float | None,
+    active_w: float | None,
 ) -> float:
     """Return how long a window must be for what is missed at its ends to stay below the plan's edge error.
 
-    A reading lags by up to one update, so that up to one update's worth of active power is taken for idle power
-    at a window's edge: error <= period x (1 - idle / active) / length.
+    A reading lags by up to one update and by what it trails beyond that, so that so much active power is taken
+    for idle power at a window's edge: error <= (period + trailing) x (1 - idle / active) / length.
     """
     if plan.window_s is not None:
         return plan.window_s
@@ -118,7 +184,9 @@ def window_length_s(
     share = 1.0
     if idle_w is not None and active_w is not None and active_w > 0:
         share = min(max(1.0 - idle_w / active_w, 0.0), 1.0)
-    return max(_WINDOW_S, update_period_s * share / plan.edge_error)
+    return max(
+        _WINDOW_S, _WINDOW_UPDATES * update_period_s, (update_period_s + trailing_s) * share / plan.edge_error
+    )
 
 
 def window_phases(windows: int, seed: int) -> list[float]:
@@ -141,22 +209,27 @@ def pause_s(now_s: float, update_period_s: float | None, phase: float) -> float:
     return (phase * update_period_s - now_s) % update_period_s
 
 
-def _idle_w(engine: Engine, meter: Meter, plan: MeasurementPlan, progress: Progress) -> float | None:
+def _rest(engine: Engine, meter: Meter, plan: MeasurementPlan, progress: Progress) -> Rest | None:
     """Watch the device at rest until its power has settled: the reading lags, and clocks come down slowly."""
-    stretch_s = max(plan.idle_s, _IDLE_UPDATES * (meter.update_period_s() or 0.0))
     before_w: float | None = None
+    settled = False
     for attempt in range(_IDLE_STRETCHES):
         progress("at rest", attempt / _IDLE_STRETCHES)
         meter.start()
-        engine.clock.sleep(stretch_s)
+        engine.clock.sleep(_rest_s(meter, plan))
         stretch = meter.stop()
         if stretch.energy_j is None:
             return None
         now_w = stretch.energy_j / stretch.duration_s
-        if before_w is not None and abs(now_w - before_w) <= _STEADY_WITHIN * abs(before_w):
+        settled = before_w is not None and abs(now_w - before_w) <= _STEADY_WITHIN * abs(before_w)
+        if settled:
             break
         before_w = now_w
-    return now_w
+    return Rest(now_w, settled, stretch)
+
+
+def _rest_s(meter: Meter, plan: MeasurementPlan) -> float:
+    return max(plan.idle_s, _IDLE_UPDATES * (meter.update_period_s() or 0.0))
 
 
 def _warm_up(
@@ -166,6 +239,7 @@ def _warm_up(
     start_s = clock.now_s()
     iterations = 0
     before: tuple[float, float | None] | None = None
+    latencies_before: list[float] = []
     steady = False
     power_w: float | None = None
     while not steady:
@@ -190,8 +264,13 @@ def _warm_up(
                 was is None or is_now is None or abs(is_now - was) <= _STEADY_WITHIN * abs(was)
                 for was, is_now in zip(before, now, strict=True)
             )
+            # Two stretches may be alike while both rise; few inferences are too few to say.
+            and (
+                len(latencies_before) + len(latencies) < _TREND_ITERATIONS
+                or is_stationary([*latencies_before, *latencies], tolerance=_STEADY_WITHIN)
+            )
         )
-        before = now
+        before, latencies_before = now, latencies
         elapsed_s = clock.now_s() - start_s
         progress("warming up", min(elapsed_s / plan.warm_up_s, 1.0) if plan.warm_up_s else 1.0)
         if elapsed_s >= plan.warm_up_s:

@@ -84,6 +84,27 @@ class Latency:
 
 
 @dataclass(frozen=True)
+class CalibrationUse:
+    """The calibration that a sensor's readings were corrected by.
+
+    Attributes:
+        column: What was calibrated, in the calibration's words.
+        field: What was read, in the sensor's words; `None` if it does not tell.
+        same_field: Whether both are the same kind of reading.
+        identified: Whether sensor and calibration are known to be of one card.
+        low_w: Lowest corrected watts that it covers.
+        high_w: Highest.
+    """
+
+    column: str
+    field: str | None
+    same_field: bool
+    identified: bool
+    low_w: float
+    high_w: float
+
+
+@dataclass(frozen=True)
 class Energy:
     """Joules per frame.
 
@@ -95,12 +116,17 @@ class Energy:
         epf_above_idle_j: The same less what the device draws at rest.
         power_w: Mean power in the windows.
         idle_w: Mean power at rest, before and after.
+        idle_before_w: Before the windows.
+        idle_after_w: After them.
+        idle_settled: Whether the power at rest had settled both times.
         relative_uncertainty: Of `epf_j` against other results from this device and sensor: half its interval and
             what may be missed at the windows' ends, over the value.
         absolute_uncertainty: Of `epf_j` against the truth, from the sensor's gain; `None` if nothing is known.
         counter_epf_j: Energy per frame by the device's own counter, where there is one beside the readings.
         update_period_s: How often the reading changed; `None` without power readings.
+        averaging_window_s: Over how long a reading averages, where that is known.
         edge_error: Bound of what was missed at the windows' ends, see `MeasurementPlan.edge_error`.
+        calibration: What the readings were corrected by; `None` for uncorrected ones.
         details: What else there is to know about the sensor.
         windows: The raw windows.
     """
@@ -119,6 +145,12 @@ class Energy:
     edge_error: float | None
     details: Mapping[str, str | float]
     windows: tuple[Window, ...]
+    # Later fields of the same schema have defaults: files without them stay readable.
+    idle_before_w: float | None = None
+    idle_after_w: float | None = None
+    idle_settled: bool | None = None
+    averaging_window_s: float | None = None
+    calibration: CalibrationUse | None = None
 
 
 @dataclass(frozen=True)
@@ -129,6 +161,9 @@ class Paced:
         fps: Inferences per second that were asked for.
         epf_j: Joules per frame, gaps included.
         power_w: Mean power.
+        relative_uncertainty: Of `epf_j`, as `Energy.relative_uncertainty`.
+        absolute_uncertainty: Of `epf_j`, as `Energy.absolute_uncertainty`.
+        edge_error: As `Energy.edge_error`.
         closed_form_epf_j: What follows from the saturated figures: energy above idle per frame, plus idle power
             for one frame's share of a tick.
         missed_share: Share of inferences that began late because the one before was not done.
@@ -145,6 +180,9 @@ class Paced:
     p50_s: float
     p99_s: float
     windows: tuple[Window, ...]
+    relative_uncertainty: float | None = None
+    absolute_uncertainty: float | None = None
+    edge_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -158,8 +196,8 @@ class DeviceState:
         clock_high_hz: Highest.
         busy_share: Share of the time before the ends of saturated windows in which the device computed.
         limited_share: Share of the windows' time that clocks were held down, by reason.
-        limits: Reasons seen to hold clocks down at a window's end, where there are no counters.
-        other_processes: Others that used the device.
+        limits: Reasons seen to hold clocks down at some moment; `None` if the device does not tell.
+        other_processes: Others that used the device, at rest and during the windows; `None` if it does not tell.
     """
 
     temperature_start_c: float | None
@@ -168,8 +206,36 @@ class DeviceState:
     clock_high_hz: float | None
     busy_share: float | None
     limited_share: Mapping[str, float]
-    limits: tuple[str, ...]
-    other_processes: tuple[str, ...]
+    limits: tuple[str, ...] | None
+    other_processes: tuple[str, ...] | None
+
+
+LayerMethod = Literal["replayed", "replayed-warm", "marginal"]
+
+
+@dataclass(frozen=True)
+class LayerMeasurement:
+    """What one step costs by a measurement of its own, see `perframe.profiler.layer_energy`.
+
+    Attributes:
+        method: `replayed`: cut out and executed back to back, on buffers that together are several times the
+            last-level cache, so that all of them are cold. `replayed-warm`: the same on buffers that fit into it.
+            `marginal`: executed more often within the network, whose cost is regressed on how often.
+        latency_s: Seconds per inference, less what calling an engine costs anyway; `None` if it was not measured.
+        energy_j: Joules per frame, above idle where the sensor sees the device at rest; `None` if unknown.
+        copies: How often one inference of the measured engine executes the step; for `marginal`, the most often.
+        buffer_bytes: Inputs, outputs and weights that these copies go through.
+        steady: Whether latency and power had settled before the windows.
+        reason: Why it was not measured; `None` if it was.
+    """
+
+    method: LayerMethod
+    latency_s: Estimate | None
+    energy_j: Estimate | None
+    copies: int
+    buffer_bytes: int
+    steady: bool
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -191,7 +257,9 @@ class LayerResult:
         groups: Number of groups g, of a convolution.
         group_size: Input channels per group G, of a convolution.
         energy_j: Joules per frame.
-        energy_method: How `energy_j` came about: `attributed` = its time share of the energy above idle.
+        energy_method: How `energy_j` came about: `attributed` = its time share of the energy above idle, or a
+            method of `LayerMeasurement`.
+        measured: Measurements of this step for itself.
     """
 
     name: str
@@ -209,6 +277,7 @@ class LayerResult:
     group_size: int | None
     energy_j: float | None
     energy_method: str | None
+    measured: tuple[LayerMeasurement, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -219,6 +288,30 @@ class Quality:
     severity: Severity
     message: str
     hint: str
+
+
+@dataclass(frozen=True)
+class Closure:
+    """How far the steps by one method add up to the network. Nothing is ever scaled to make them.
+
+    Attributes:
+        method: `attributed`, or a method of `LayerMeasurement`.
+        by_construction: Whether they must add up, being shares of the network's own figure: that proves nothing.
+        covered: Share of the steps' time whose steps were measured.
+        latency_residual: Sum of the measured steps' latencies over their share of the network's, less 1; a call's own
+            cost counts with the network once. `None` where nothing was measured.
+        energy_residual: The same for joules per frame.
+        call_s: Seconds that calling an engine costs, whatever it computes.
+        call_j: Joules of the same, above idle where the sensor sees the device at rest.
+    """
+
+    method: str
+    by_construction: bool
+    covered: float
+    latency_residual: Estimate | None = None
+    energy_residual: Estimate | None = None
+    call_s: Estimate | None = None
+    call_j: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -239,6 +332,7 @@ class BatchResult:
             what the profiling pass itself costs (negative).
         attributed_share: Share of the steps' time that has a source module.
         quality: What to know before believing the figures.
+        closures: How far the steps add up to the network, per method.
     """
 
     batch: int
@@ -253,6 +347,7 @@ class BatchResult:
     layers_gap_s: float | None
     attributed_share: float | None
     quality: tuple[Quality, ...]
+    closures: tuple[Closure, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,19 @@
 """One measurement from an artifact to a profile: the device held, every batch size measured, each kept at once."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import perframe
-from perframe.engines.base import Engine, EngineArtifact
+from perframe.engines.base import EngineArtifact
 from perframe.engines.inputs import inputs_sha256, seeded_inputs
 from perframe.engines.registry import backend_named
-from perframe.errors import MeasurementError
 from perframe.export.onnx_model import resolve_input_shapes
-from perframe.profiler.energy import Meter, open_meter
+from perframe.profiler.characterise import response_of
+from perframe.profiler.energy import open_meter
 from perframe.profiler.environment import cpu_model, environment, usable_cpus
 from perframe.profiler.lock import device_lock
-from perframe.profiler.loop import measure
+from perframe.profiler.loop import Schedule, measure
 from perframe.profiler.plan import MeasurementPlan
 from perframe.profiler.power_state import power_state
 from perframe.profiler.result import BatchResult, EngineInfo, Profile
@@ -27,6 +28,7 @@ def profile(
     sensor: Sensor | None,
     *,
     keep: Callable[[Profile], None] | None = None,
+    scheduled: Callable[[Schedule], None] = lambda _: None,
     progress: Progress = silent,
     wait_s: float = 0.0,
 ) -> Profile:
@@ -38,6 +40,8 @@ def profile(
         sensor: Where joules come from; `None` for latency only.
         keep: Called with the profile so far after every batch size, so that nothing finished is lost to
             whatever ends the run.
+        scheduled: Told how long the windows of a batch size will be, before the first of them, and how long the rest
+            of the measurement will take if every batch size takes as long.
         progress: Told what is going on.
         wait_s: How long to wait while another process measures on the device.
 
@@ -67,45 +71,48 @@ def profile(
 
     with device_lock(artifact.device, wait_s):
         machine, identity = environment(), _identity(artifact, plan, sensor)
+        response = response_of(sensor)
         with backend.open(artifact) as engine, open_meter(sensor, engine.clock) as meter:
             for batch in plan.batches:
 
                 def told(what: str, fraction: float, batch: int = batch) -> None:
                     progress(f"batch {batch}: {what}", (len(done) + fraction * 0.9) / len(plan.batches))
 
-                result, failure = _batch(engine, meter, artifact, plan, sensor, batch, shapes[batch], told)
+                def told_length(schedule: Schedule) -> None:
+                    left = len(plan.batches) - len(done)
+                    scheduled(replace(schedule, remaining_s=schedule.remaining_s * left))
+
+                inputs = seeded_inputs(artifact.inputs, shapes[batch], plan.seed)
+                engine.bind(inputs)
+                measured = measure(
+                    engine,
+                    meter,
+                    plan,
+                    batch,
+                    idle=_knows_rest(sensor),
+                    response=response,
+                    scheduled=told_length,
+                    progress=told,
+                )
+                result = summarise(
+                    measured,
+                    plan=plan,
+                    batch=batch,
+                    inputs_sha256=inputs_sha256(inputs),
+                    sensor=sensor,
+                    layers=artifact.layers,
+                )
                 done.append(result)
                 if keep is not None:
                     keep(so_far())
-                if failure is not None:
-                    raise failure
+                if measured.failure is not None:
+                    raise measured.failure
     return so_far()
 
 
-def _batch(
-    engine: Engine,
-    meter: Meter,
-    artifact: EngineArtifact,
-    plan: MeasurementPlan,
-    sensor: Sensor | None,
-    batch: int,
-    shapes: dict[str, tuple[int, ...]],
-    progress: Progress,
-) -> tuple[BatchResult, MeasurementError | None]:
-    inputs = seeded_inputs(artifact.inputs, shapes, plan.seed)
-    engine.bind(inputs)
-    # A counter that is computed from this process's own work has no device that could be watched at rest.
-    idle = sensor is not None and (sensor.kind == "measured" or sensor.poll_interval_s is not None)
-    measured = measure(engine, meter, plan, batch, idle=idle, progress=progress)
-    result = summarise(
-        measured,
-        plan=plan,
-        batch=batch,
-        inputs_sha256=inputs_sha256(inputs),
-        sensor=sensor,
-        layers=artifact.layers,
-    )
-    return result, measured.failure
+def _knows_rest(sensor: Sensor | None) -> bool:
+    """A counter that is computed from this process's own work has no device that could be watched at rest."""
+    return sensor is not None and (sensor.kind == "measured" or sensor.poll_interval_s is not None)
 
 
 def _identity(

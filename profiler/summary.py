@@ -1,7 +1,7 @@
 """Raw observations -> the figures of one batch size. Pure."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -11,8 +11,18 @@ from perframe.profiler.checks import ended_early, quality_of
 from perframe.profiler.energy import Stretch
 from perframe.profiler.loop import Measured, Observed
 from perframe.profiler.plan import MeasurementPlan
-from perframe.profiler.result import BatchResult, DeviceState, Energy, Latency, LayerResult, Paced, Window
+from perframe.profiler.result import (
+    BatchResult,
+    CalibrationUse,
+    DeviceState,
+    Energy,
+    Latency,
+    LayerResult,
+    Paced,
+    Window,
+)
 from perframe.profiler.sensors.base import Sensor
+from perframe.profiler.sensors.calibrated import Calibrated
 from perframe.profiler.stats import Estimate, mean_interval, quantile
 
 
@@ -40,7 +50,9 @@ def summarise(
     rows = layer_results(measured.layers, layers, _attributable_j(energy))
     total_s = math.fsum(row.latency_s for row in rows) if rows else None
     state = device_state(
-        [each.stretch for each in measured.saturated], [each.stretch for each in measured.paced]
+        [each.stretch for each in measured.saturated],
+        paced=[each.stretch for each in measured.paced],
+        rest=[each.stretch for each in measured.rest or ()],
     )
     result = BatchResult(
         batch=batch,
@@ -48,7 +60,9 @@ def summarise(
         warm_up=measured.warm_up,
         latency=latency,
         energy=energy,
-        paced=None if plan.fps is None or not measured.paced else _paced(measured, energy, plan.fps, batch),
+        paced=None
+        if plan.fps is None or not measured.paced
+        else _paced(measured, sensor, energy, plan.fps, batch),
         device_state=state,
         layers=rows,
         layers_sum_s=total_s,
@@ -62,15 +76,23 @@ def summarise(
     return replace(result, quality=quality)
 
 
-def device_state(saturated: Sequence[Stretch], paced: Sequence[Stretch] = ()) -> DeviceState | None:
-    """Sum up what the device went through during the windows; `None` where its sensor does not tell."""
+def device_state(
+    saturated: Sequence[Stretch], *, paced: Sequence[Stretch] = (), rest: Sequence[Stretch] = ()
+) -> DeviceState | None:
+    """Sum up what the device went through; `None` where its sensor does not tell.
+
+    Args:
+        saturated: The windows of back-to-back inferences.
+        paced: The windows at a camera's pace.
+        rest: The device at rest, where nothing but others' work matters.
+    """
     edges = [
         (s.before, s.after) for s in (*saturated, *paced) if s.before is not None and s.after is not None
     ]
     busy = [s.after.busy_share for s in saturated if s.after is not None and s.after.busy_share is not None]
     if not edges:
         return None
-    seen = [condition for pair in edges for condition in pair]
+    seen = [look for stretch in (*saturated, *paced) for look in stretch.conditions()]
     elapsed_s = math.fsum(after.t_s - before.t_s for before, after in edges)
     reasons = sorted(
         {reason for before, after in edges for reason in before.limited_s.keys() & after.limited_s.keys()}
@@ -89,9 +111,18 @@ def device_state(saturated: Sequence[Stretch], paced: Sequence[Stretch] = ()) ->
         limited_share={reason: seconds / elapsed_s for reason, seconds in limited_s.items()}
         if elapsed_s > 0
         else {},
-        limits=tuple(sorted({limit for condition in seen for limit in condition.limits})),
-        other_processes=tuple(sorted({other for condition in seen for other in condition.other_processes})),
+        limits=_all_of(look.limits for look in seen),
+        other_processes=_all_of(
+            look.other_processes
+            for look in (*seen, *(look for stretch in rest for look in stretch.conditions()))
+        ),
     )
+
+
+def _all_of(told: Iterable[tuple[str, ...] | None]) -> tuple[str, ...] | None:
+    """Everything that was named at least once; None where nobody ever told."""
+    known = [names for names in told if names is not None]
+    return tuple(sorted({name for names in known for name in names})) if known else None
 
 
 def layer_results(
@@ -206,30 +237,63 @@ def _latency(observed: Sequence[Observed], batch: int) -> Latency:
 def _energy(measured: Measured, sensor: Sensor | None) -> Energy:
     windows = tuple(each.window for each in measured.saturated)
     epf_j, power_w = _epf_and_power(windows)
-    idle_w = sum(measured.idle_w) / 2.0 if epf_j and measured.idle_w is not None else None
-    edge_error = None
-    if power_w and measured.update_period_s is not None:
-        share = 1.0 - min(idle_w / power_w.value, 1.0) if idle_w is not None and power_w.value > 0 else 1.0
-        edge_error = measured.update_period_s * share / min(window.duration_s for window in windows)
+    rest = measured.rest if epf_j else None
+    idle_w = (rest[0].power_w + rest[1].power_w) / 2.0 if rest else None
+    edge_error = _edge_error(measured, windows, power_w, idle_w)
+    calibration = _calibration(sensor)
     counted = [window.counter_j / window.frames for window in windows if window.counter_j is not None]
     return Energy(
         kind=sensor.kind if sensor is not None and epf_j else "absent",
         sensor=sensor.name if sensor else None,
         domain=sensor.domain if sensor else None,
         epf_j=epf_j,
-        epf_above_idle_j=_above_idle(windows, idle_w) if idle_w is not None else None,
+        epf_above_idle_j=_above_idle(windows, rest[0].power_w, rest[1].power_w) if rest else None,
         power_w=power_w,
         idle_w=idle_w,
+        idle_before_w=rest[0].power_w if rest else None,
+        idle_after_w=rest[1].power_w if rest else None,
+        idle_settled=rest[0].settled and rest[1].settled if rest else None,
         relative_uncertainty=_relative(
             epf_j, edge_error, polled=any(w.readings is not None for w in windows)
         ),
-        absolute_uncertainty=sensor.absolute_uncertainty if sensor is not None and epf_j else None,
+        absolute_uncertainty=_absolute(sensor, calibration, windows) if epf_j else None,
         counter_epf_j=math.fsum(counted) / len(counted) if counted and len(counted) == len(windows) else None,
         update_period_s=measured.update_period_s,
+        averaging_window_s=measured.response.averaging_window_s,
         edge_error=edge_error,
+        calibration=calibration,
         details=dict(sensor.details) if sensor else {},
         windows=windows,
     )
+
+
+def _edge_error(
+    measured: Measured, windows: Sequence[Window], power_w: Estimate | None, idle_w: float | None
+) -> float | None:
+    """What may be missed at the windows' ends, see `perframe.profiler.loop.window_length_s`."""
+    if power_w is None or measured.update_period_s is None:
+        return None
+    share = 1.0 - min(idle_w / power_w.value, 1.0) if idle_w is not None and power_w.value > 0 else 1.0
+    lag_s = measured.update_period_s + measured.response.trailing_s
+    return lag_s * share / min(window.duration_s for window in windows)
+
+
+def _calibration(sensor: Sensor | None) -> CalibrationUse | None:
+    return sensor.use() if isinstance(sensor, Calibrated) else None
+
+
+def _absolute(
+    sensor: Sensor | None, calibration: CalibrationUse | None, windows: Sequence[Window]
+) -> float | None:
+    """A calibration's uncertainty holds where it was made; beyond that the sensor is as good as without it."""
+    if sensor is None:
+        return None
+    if calibration is not None and isinstance(sensor, Calibrated):
+        powers_w = [w.energy_j / w.duration_s for w in windows if w.energy_j is not None]
+        covered = calibration.low_w <= min(powers_w) and max(powers_w) <= calibration.high_w
+        if not (covered and calibration.same_field):
+            return sensor.uncorrected_uncertainty
+    return sensor.absolute_uncertainty
 
 
 def _epf_and_power(windows: Sequence[Window]) -> tuple[Estimate | None, Estimate | None]:
@@ -243,8 +307,15 @@ def _epf_and_power(windows: Sequence[Window]) -> tuple[Estimate | None, Estimate
     )
 
 
-def _above_idle(windows: Sequence[Window], idle_w: float) -> Estimate:
-    return mean_interval([((w.energy_j or 0.0) - idle_w * w.duration_s) / w.frames for w in windows])
+def _above_idle(windows: Sequence[Window], before_w: float, after_w: float) -> Estimate:
+    """What is left above idle power, which is known no better than to lie between before and after."""
+    idle_w = (before_w + after_w) / 2.0
+    above = mean_interval([((w.energy_j or 0.0) - idle_w * w.duration_s) / w.frames for w in windows])
+    if above.low is None or above.high is None:
+        return above
+    seconds_per_frame = math.fsum(w.duration_s for w in windows) / sum(w.frames for w in windows)
+    unknown_j = abs(after_w - before_w) / 2.0 * seconds_per_frame
+    return replace(above, low=above.low - unknown_j, high=above.high + unknown_j)
 
 
 def _relative(epf_j: Estimate | None, edge_error: float | None, *, polled: bool) -> float | None:
@@ -256,7 +327,7 @@ def _relative(epf_j: Estimate | None, edge_error: float | None, *, polled: bool)
     return (epf_j.high - epf_j.low) / 2.0 / epf_j.value + (edge_error or 0.0)
 
 
-def _paced(measured: Measured, energy: Energy, fps: float, batch: int) -> Paced:
+def _paced(measured: Measured, sensor: Sensor | None, energy: Energy, fps: float, batch: int) -> Paced:
     windows = tuple(each.window for each in measured.paced)
     seconds = [latency for each in measured.paced for latency in each.latencies_s]
     epf_j, power_w = _epf_and_power(windows)
@@ -265,10 +336,16 @@ def _paced(measured: Measured, energy: Energy, fps: float, batch: int) -> Paced:
     keeps_pace = sum(seconds) / len(seconds) <= 1.0 / fps
     if keeps_pace and energy.epf_above_idle_j is not None and energy.idle_w is not None:
         closed_form_j = energy.epf_above_idle_j.value + energy.idle_w / fps / batch
+    edge_error = _edge_error(measured, windows, power_w, energy.idle_w)
     return Paced(
         fps=fps,
         epf_j=epf_j,
         power_w=power_w,
+        relative_uncertainty=_relative(
+            epf_j, edge_error, polled=any(w.readings is not None for w in windows)
+        ),
+        absolute_uncertainty=_absolute(sensor, energy.calibration, windows) if epf_j else None,
+        edge_error=edge_error,
         closed_form_epf_j=closed_form_j,
         missed_share=measured.missed,
         p50_s=quantile(seconds, 0.5),

@@ -3,8 +3,26 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from perframe.progress import Progress, silent
+from perframe.report.units import duration, quantity
+
+if TYPE_CHECKING:
+    from perframe.profiler.loop import Schedule
+
+
+def schedule_line(schedule: "Schedule") -> str:
+    """Return what is said before the windows: how long they are and how long it takes."""
+    because = (
+        ""
+        if schedule.update_period_s is None
+        else f" (the sensor updates every {quantity(schedule.update_period_s, 's')})"
+    )
+    return (
+        f"batch {schedule.batch}: {schedule.windows} windows of {quantity(schedule.window_s, 's')}{because};"
+        f" about {duration(schedule.remaining_s)} to go"
+    )
 
 
 @contextmanager

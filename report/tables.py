@@ -12,7 +12,7 @@ from perframe.engines.convert import Conversion
 from perframe.errors import one_line
 from perframe.export.cost import LayerCost
 from perframe.profiler.characterise import SensorCharacter
-from perframe.profiler.doctor import Diagnosis
+from perframe.profiler.doctor import Diagnosis, GpuAnswers
 from perframe.profiler.result import BatchResult, Energy, Profile
 from perframe.profiler.stats import Estimate
 from perframe.profiler.summary import ModuleTotal, by_module
@@ -101,7 +101,18 @@ def diagnosis_table(diagnosis: Diagnosis) -> RenderableType:
         table.add_row(
             mark, f"{finding.topic} {finding.name}", _foreign(finding.what), _foreign(finding.remedy)
         )
-    return Group(machine, Text(), table)
+    return Group(machine, Text(), table, *(_gpu_table(gpu) for gpu in diagnosis.gpus))
+
+
+def _gpu_table(gpu: GpuAnswers) -> RenderableType:
+    table = _table(f"{one_line(gpu.gpu)}, driver {one_line(gpu.driver)}: what NVML answers")
+    for name in ("question", "answer"):
+        table.add_column(name, overflow="fold")
+    if gpu.unavailable is not None:
+        table.add_row("can be measured", _foreign(gpu.unavailable))
+    for question, told in gpu.answers.items():
+        table.add_row(question, _foreign(told))
+    return table
 
 
 def character_table(sensor: str, found: SensorCharacter) -> RenderableType:

@@ -18,6 +18,17 @@ def quantity(value: float | None, unit: str, digits: int = 3) -> str:
     return f"{scaled:.{decimals}f} {prefix}{unit}".strip()
 
 
+def duration(seconds: float) -> str:
+    """Return how long something takes as people say it: 205 s -> "3 min 25 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    if minutes:
+        return f"{minutes} min {rest} s"
+    return f"{rest} s" if seconds >= 1.0 else "less than a second"
+
+
 def percent(value: float | None, digits: int = 1) -> str:
     """Return a ratio in per cent: 0.123 -> "12.3 %"."""
     return "–" if value is None else f"{100.0 * value:.{digits}f} %"

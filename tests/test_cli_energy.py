@@ -117,8 +117,8 @@ CALIBRATION = {
     "gain": 1.1,
     "offset_w": 5.0,
     "uncertainty": 0.01,
-    "idle": {"sensor_w": 50.0, "meter_w": 60.0, "duration_s": 5.0},
-    "load": {"sensor_w": 200.0, "meter_w": 225.0, "duration_s": 5.0},
+    "idle": {"sensor_w": 40.0, "meter_w": 49.0, "duration_s": 5.0},
+    "load": {"sensor_w": 290.0, "meter_w": 324.0, "duration_s": 5.0},
     "column": "power_instant_w",
     "card": None,
     "uuid": None,
@@ -148,7 +148,44 @@ def test_a_profile_is_corrected_by_a_calibration(
     # The counter is corrected too, so the two sources still agree.
     assert corrected["counter_epf_j"] == pytest.approx(corrected["epf_j"]["value"], rel=0.03)
     assert corrected["absolute_uncertainty"] == 0.01
+    codes = {quality["code"] for quality in document["batches"][0]["quality"]}
+    # The file says nothing of the card, nor which of its readings it is of beyond "instant".
+    assert "calibration-unidentified" in codes and not codes & {"beyond-calibration", "other-column"}
     assert document["identity"]["sensor_calibration_gain"] == 1.1
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"column": "power.draw.average [W]"}, "other-column"),
+        ({"load": {"sensor_w": 100.0, "meter_w": 115.0, "duration_s": 5.0}}, "beyond-calibration"),
+    ],
+)
+def test_a_calibration_that_does_not_fit_claims_no_accuracy(
+    onnx_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object], code: str
+) -> None:
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps({**CALIBRATION, **change}))
+    done, out, err = profiled(
+        capsys, onnx_file, "--sensor", "sim:v100,noise=0.2", "--calibration", path, "--fps", 50
+    )
+    assert done == 0, err
+    batch = json.loads(out)["batches"][0]
+    assert code in {quality["code"] for quality in batch["quality"]}
+    # What an uncalibrated V100 is stated at.
+    assert batch["energy"]["absolute_uncertainty"] == 0.08
+    assert batch["paced"]["relative_uncertainty"] >= batch["paced"]["edge_error"] > 0.0
+
+
+def test_the_windows_are_announced_with_the_time_they_take(
+    onnx_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = perframe(
+        capsys, "profile", onnx_file, "--engine", "fake", "--sensor", "sim:a100", "-b", 1, "-b", 2
+    )
+    assert code == 0, err
+    first = next(line for line in out.splitlines() if line.startswith("batch 1: 10 windows of 16."))
+    assert "the sensor updates every 10" in first and first.endswith("to go") and " 5 min" in first
 
 
 @pytest.mark.parametrize(

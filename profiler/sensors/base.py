@@ -46,7 +46,8 @@ class Conditions:
         limited_s: Seconds so far that clocks were held down, by reason (`thermal`, `power_brake`, `power_cap`,
             `sync_boost`); only differences mean anything. Empty where there are no such counters.
         limits: Reasons that hold clocks down at this moment; all there is where there are no counters.
-        other_processes: Other processes that use the device, each as people would name it.
+        other_processes: Other processes that use the device, each as people would name it; empty where it is
+            known that there are none.
     """
 
     t_s: float
@@ -54,8 +55,8 @@ class Conditions:
     clock_hz: float | None = None
     busy_share: float | None = None
     limited_s: Mapping[str, float] = field(default_factory=dict)
-    limits: tuple[str, ...] = ()
-    other_processes: tuple[str, ...] = ()
+    limits: tuple[str, ...] | None = None
+    other_processes: tuple[str, ...] | None = None
 
 
 class Reader(Protocol):
@@ -117,6 +118,11 @@ class Sensor(Protocol):
     @property
     def update_period_s(self) -> float | None:
         """How often its reading changes; None if that is not known before it is watched."""
+        ...
+
+    @property
+    def averaging_window_s(self) -> float | None:
+        """Over how long each of its readings averages; None if that is not known."""
         ...
 
     @property

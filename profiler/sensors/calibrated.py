@@ -7,6 +7,7 @@ from pathlib import Path
 from perframe.engines.clock import Clock
 from perframe.errors import UsageError
 from perframe.profiler.calibration import Calibration, read_calibration
+from perframe.profiler.result import CalibrationUse
 from perframe.profiler.sensors.base import (
     Conditions,
     Domain,
@@ -56,8 +57,14 @@ class Calibrated:
         self.kind: Kind = sensor.kind
         self.poll_interval_s = sensor.poll_interval_s
         self.update_period_s = sensor.update_period_s
+        self.averaging_window_s = sensor.averaging_window_s
         self.max_window_s = sensor.max_window_s
         self.absolute_uncertainty: float | None = calibration.uncertainty
+        self.uncorrected_uncertainty = sensor.absolute_uncertainty
+        self._identified = any(
+            mine is not None and other is not None
+            for mine, other in ((calibration.uuid, uuid), (calibration.card, card))
+        )
 
     @property
     def details(self) -> Mapping[str, str | float]:
@@ -68,6 +75,20 @@ class Calibrated:
             "calibration_gain": found.gain,
             "calibration_offset_w": found.offset_w,
         }
+
+    def use(self) -> CalibrationUse:
+        """How well the calibration fits this sensor."""
+        found, details = self._calibration, self._sensor.details
+        field = details.get("field") or details.get("column")
+        margin_w = found.margin * (found.load.meter_w - found.idle.meter_w)
+        return CalibrationUse(
+            column=found.column,
+            field=None if field is None else str(field),
+            same_field=field is None or _reading(found.column) == _reading(str(field)),
+            identified=self._identified,
+            low_w=found.idle.meter_w - margin_w,
+            high_w=found.load.meter_w + margin_w,
+        )
 
     def unavailable(self) -> str | None:
         """See `perframe.profiler.sensors.base.Sensor.unavailable`."""
@@ -82,6 +103,11 @@ class Calibrated:
                 if isinstance(reader, Monitor)
                 else _Reader(reader, self._calibration)
             )
+
+
+def _reading(field: str) -> str:
+    """The kind of reading that a column or field names: momentary, averaged, or whatever the driver chose."""
+    return next((kind for kind in ("instant", "average") if kind in field.lower()), "power.draw")
 
 
 class _Reader:

@@ -51,6 +51,7 @@ class Jetson:
     # About three cycles of an INA3221: single readings are steps of up to 0.4 W, and their mean is what counts.
     poll_interval_s: ClassVar[float] = 0.02
     max_window_s: ClassVar[None] = None
+    averaging_window_s: ClassVar[None] = None
 
     @classmethod
     def from_request(cls, request: SensorRequest) -> "Jetson":

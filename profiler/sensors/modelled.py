@@ -31,6 +31,7 @@ class Modelled:
     update_period_s: ClassVar[None] = None
     absolute_uncertainty: ClassVar[None] = None
     max_window_s: ClassVar[None] = None
+    averaging_window_s: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.watts_per_core) and self.watts_per_core > 0):

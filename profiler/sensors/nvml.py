@@ -72,6 +72,11 @@ class Nvml:
         return self._found.probe.poll_interval_s()
 
     @property
+    def averaging_window_s(self) -> float | None:
+        """See `Probe.averaging_window_s`."""
+        return self._found.probe.averaging_window_s(self._found.source)
+
+    @property
     def absolute_uncertainty(self) -> float:
         """See `Probe.absolute_uncertainty`."""
         return self._found.probe.absolute_uncertainty(self._found.source)
@@ -171,18 +176,17 @@ class NvmlReader:
         t_s = self._clock.now_s()
         limited = {reason: self._here(told).value for reason, told in self._device.limited_s().items()}
         own = os.getpid()
+        processes = self._here(self._device.processes()).value
         return Conditions(
             t_s=t_s,
             temperature_c=self._here(self._device.temperature_c()).value,
             clock_hz=self._here(self._device.clock_hz()).value,
             busy_share=self._here(self._device.busy_share()).value,
             limited_s={reason: value for reason, value in limited.items() if value is not None},
-            limits=self._here(self._device.limits()).value or (),
-            other_processes=tuple(
-                process.name
-                for process in self._here(self._device.processes()).value or ()
-                if process.pid != own
-            ),
+            limits=self._here(self._device.limits()).value,
+            other_processes=None
+            if processes is None
+            else tuple(process.name for process in processes if process.pid != own),
         )
 
     def _timed(self, question: Callable[[], Answer[float]], what: str) -> tuple[float, float]:

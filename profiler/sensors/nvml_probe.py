@@ -126,6 +126,10 @@ class Probe:
         newer = Status.OK in (self.power_w["average power"].status, self.mig.status)
         return 0.025 if newer else 0.01
 
+    def averaging_window_s(self, source: PowerSource) -> float | None:
+        """Over how long a reading averages: a second for averages (nvml.h), and not told for momentary values."""
+        return 1.0 if source == AVERAGE else None
+
     def absolute_uncertainty(self, source: PowerSource) -> float:
         """How far off the true watts may be, relative."""
         # What a whole module draws was held against no meter, whatever card is on it.
@@ -168,10 +172,8 @@ class Probe:
         yield "power limit (W)", self.power_limit_w.then(answer)
         yield "ECC", self.ecc.then(answer)
         yield "persistence", self.persistence.then(answer)
-        yield (
-            "processes",
-            self.processes.then(lambda found: answer(", ".join(p.name for p in found) or "none")),
-        )
+        # Their names may hold paths and user names, which belong in no bug report.
+        yield "processes", self.processes.then(lambda found: answer(float(len(found))))
         yield "MIG", self.mig.then(answer)
         yield "virtualization", self.virtualization.then(answer)
 

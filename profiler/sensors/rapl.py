@@ -59,6 +59,7 @@ class Rapl:
     # "About 1 ms" is common knowledge; a bound of 2 ms costs nothing at windows of half a second.
     update_period_s: ClassVar[float] = 0.002
     absolute_uncertainty: ClassVar[None] = None
+    averaging_window_s: ClassVar[None] = None
 
     @classmethod
     def from_request(cls, request: SensorRequest) -> "Rapl":

@@ -32,6 +32,7 @@ class Replay:
     name: ClassVar[str] = "replay"
     kind: ClassVar[Kind] = "measured"
     max_window_s: ClassVar[None] = None
+    averaging_window_s: ClassVar[None] = None
     # Nothing is known about whatever recorded the file.
     absolute_uncertainty: ClassVar[None] = None
 

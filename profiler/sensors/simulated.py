@@ -99,6 +99,11 @@ class Simulated:
         return self._at_rest.poll_interval_s
 
     @property
+    def averaging_window_s(self) -> float | None:
+        """As the NVML sensor says."""
+        return self._at_rest.averaging_window_s
+
+    @property
     def absolute_uncertainty(self) -> float:
         """As the NVML sensor says of the card that is simulated."""
         return self._at_rest.absolute_uncertainty

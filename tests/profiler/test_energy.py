@@ -55,6 +55,7 @@ class RampSensor:
     poll_interval_s: float | None = 0.01
     max_window_s: float | None = None
     update_period_s: float | None = None
+    averaging_window_s: float | None = None
     absolute_uncertainty: float | None = None
     details: Mapping[str, str | float] = field(default_factory=dict)
 
@@ -106,6 +107,20 @@ def test_looking_at_the_device_takes_time_that_no_stretch_is_about() -> None:
             assert seen.duration_s == pytest.approx(0.5)
             assert seen.energy_j == pytest.approx(50.0, rel=1e-3)
             assert seen.counter_j == pytest.approx(50.0, rel=1e-3)
+
+
+def test_the_device_is_looked_at_on_the_way() -> None:
+    clock = VirtualClock()
+    with open_meter(SlowMonitor(clock), clock) as meter:  # type: ignore[arg-type]
+        meter.start()
+        clock.sleep(9.0)
+        seen = meter.stop()
+        assert [round(look.t_s) for look in seen.between] == [2, 4, 6, 8]
+        assert [look.t_s for look in seen.conditions()] == sorted(look.t_s for look in seen.conditions())
+        # What was seen before a stretch is not part of it.
+        meter.start()
+        clock.sleep(1.0)
+        assert meter.stop().between == ()
 
 
 def test_what_happens_after_the_end_is_not_part_of_it() -> None:

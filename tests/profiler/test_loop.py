@@ -17,14 +17,18 @@ from perframe.profiler.session import profile
 
 def test_the_windows_follow_from_the_sensor() -> None:
     # 100 ms and 30 % idle: at least 14 s for half a per cent.
-    assert window_length_s(MeasurementPlan(), 0.1, 30.0, 100.0) == pytest.approx(14.0)
+    assert window_length_s(MeasurementPlan(), 0.1, 0.0, 30.0, 100.0) == pytest.approx(14.0)
     # Nothing known about the device at rest: the worst case.
-    assert window_length_s(MeasurementPlan(), 0.1, None, None) == pytest.approx(20.0)
+    assert window_length_s(MeasurementPlan(), 0.1, 0.0, None, None) == pytest.approx(20.0)
+    # A reading that averages over a second trails by half of it.
+    assert window_length_s(MeasurementPlan(), 0.1, 0.5, 30.0, 100.0) == pytest.approx(84.0)
+    # However little there is to miss, a window holds ten readings.
+    assert window_length_s(MeasurementPlan(), 0.1, 0.0, 100.0, 100.0) == pytest.approx(1.0)
     # No power readings, or a counter that is quick: a scheduler's hiccup sets the length.
-    assert window_length_s(MeasurementPlan(), None, None, None) == 0.5
-    assert window_length_s(MeasurementPlan(), 0.002, None, None) == 0.5
+    assert window_length_s(MeasurementPlan(), None, 0.0, None, None) == 0.5
+    assert window_length_s(MeasurementPlan(), 0.002, 0.0, None, None) == 0.5
     # What the user says holds.
-    assert window_length_s(MeasurementPlan(window_s=3.0), 0.1, 30.0, 100.0) == 3.0
+    assert window_length_s(MeasurementPlan(window_s=3.0), 0.1, 0.0, 30.0, 100.0) == 3.0
 
 
 @given(
@@ -37,8 +41,8 @@ def test_the_windows_follow_from_the_sensor() -> None:
 def test_a_stricter_edge_error_never_shortens_the_windows(
     period_s: float, idle_w: float, active_w: float, edge: float, factor: float
 ) -> None:
-    loose = window_length_s(MeasurementPlan(edge_error=edge * factor), period_s, idle_w, active_w)
-    strict = window_length_s(MeasurementPlan(edge_error=edge), period_s, idle_w, active_w)
+    loose = window_length_s(MeasurementPlan(edge_error=edge * factor), period_s, 0.0, idle_w, active_w)
+    strict = window_length_s(MeasurementPlan(edge_error=edge), period_s, 0.0, idle_w, active_w)
     assert strict >= loose
     assert period_s * max(1 - idle_w / active_w, 0.0) / strict <= edge * (1 + 1e-9)
 

@@ -13,7 +13,7 @@ from perframe.engines.base import EngineArtifact
 from perframe.engines.clock import VirtualClock
 from perframe.engines.prepare import build_engine
 from perframe.errors import MeasurementError
-from perframe.profiler.characterise import characterise, keep_character, kept_character
+from perframe.profiler.characterise import characterise, keep_character, kept_character, response_of
 from perframe.profiler.plan import MeasurementPlan
 from perframe.profiler.result import BatchResult
 from perframe.profiler.sensors.base import SensorRequest
@@ -191,6 +191,10 @@ def test_what_was_found_is_kept_per_device(tmp_path: Path, monkeypatch: pytest.M
         )
     path = keep_character(sensor, found)
     assert kept_character(sensor) == found
+    # A measurement then knows that a reading trails the power, and by how much.
+    response = response_of(sensor)
+    assert response.averaging_window_s == found.averaging_window_s
+    assert response.trailing_s == found.delay_s + found.averaging_window_s / 2.0
     path.write_text("{")
     assert kept_character(sensor) is None
 
