@@ -20,6 +20,7 @@ import perframe
 from perframe.errors import PerframeError
 
 if TYPE_CHECKING:
+    from perframe.engines.base import Regime
     from perframe.profiler.result import Profile
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -331,6 +332,11 @@ def build(
 @_with_engine
 @_with_network
 @click.option(
+    "--regime",
+    type=click.Choice(("inference", "training")),
+    help="training runs forward and backward, with --engine torch [inference].",
+)
+@click.option(
     "--sensor",
     default="auto",
     show_default=True,
@@ -380,6 +386,7 @@ def profile(
     threads: int | None,
     inputs: tuple[str, ...],
     factory: str | None,
+    regime: "Regime | None",
     sensor: str,
     watts: float,
     calibration: Path | None,
@@ -442,6 +449,7 @@ def profile(
             input_shapes=_shapes(inputs),
             factory=factory,
             batches=plan.batches,
+            regime=regime,
             trust=trust,
             progress=progress,
         ) as artifact,

@@ -8,11 +8,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from perframe.arrays import Array
 from perframe.engines.clock import Clock
 from perframe.export.onnx_model import OnnxModel, TensorInfo
+
+
+Regime: TypeAlias = Literal["inference", "training"]
+"""What a frame goes through: the network once, or forward and backward as in training."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +30,16 @@ class BuildSpec:
         provider: For runtimes with several executors (ONNX Runtime): `cpu`, `cuda` or `tensorrt`; `None` takes
             the one that fits the device.
         threads: Threads one operator may use on the CPU; `None` leaves it to the runtime.
+        regime: `inference`, or `training` (forward and backward) for backends that can.
+        checkpoint: What the model was exported from, for backends that run that; `None` if there is none.
     """
 
     input_shapes: Mapping[str, tuple[int, ...]]
     device: str = "cpu"
     provider: str | None = None
     threads: int | None = None
+    regime: Regime = "inference"
+    checkpoint: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,8 @@ class EngineLayer:
         output_activations: Output elements of the same node, one frame.
         groups: Number of groups g, of a convolution.
         group_size: Input channels per group G, of a convolution.
+        kernel: The runtime's name of the kernel that it chose, where it tells.
+        format: Layout and data type of what the step writes, in the runtime's words, where it tells.
     """
 
     name: str
@@ -95,6 +105,8 @@ class EngineLayer:
     output_activations: int | None
     groups: int | None
     group_size: int | None
+    kernel: str | None = None
+    format: str | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +127,7 @@ class EngineArtifact:
         outputs: The engine's outputs.
         input_shapes: See `BuildSpec`.
         layers: The steps it executes, in order.
+        regime: See `BuildSpec`.
     """
 
     path: Path
@@ -130,6 +143,7 @@ class EngineArtifact:
     outputs: tuple[TensorInfo, ...]
     input_shapes: Mapping[str, tuple[int, ...]]
     layers: tuple[EngineLayer, ...]
+    regime: Regime = "inference"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from perframe.engines.artifact import engine_target, is_artifact, read_artifact
-from perframe.engines.base import BuildSpec, EngineArtifact
+from perframe.engines.base import BuildSpec, EngineArtifact, Regime
 from perframe.engines.convert import convert, is_onnx, only_shape
 from perframe.engines.registry import backend_named
 from perframe.errors import UsageError
@@ -26,6 +26,8 @@ def build_engine(
     provider: str | None = None,
     threads: int | None = None,
     input_shapes: InputShapes = None,
+    regime: Regime = "inference",
+    checkpoint: Path | None = None,
 ) -> EngineArtifact:
     """Build an engine from an ONNX file.
 
@@ -37,6 +39,8 @@ def build_engine(
         provider: See `perframe.engines.base.BuildSpec`.
         threads: See `perframe.engines.base.BuildSpec`.
         input_shapes: Sizes without the batch of inputs with symbolic dimensions, by name or for the only one.
+        regime: See `perframe.engines.base.BuildSpec`.
+        checkpoint: See `perframe.engines.base.BuildSpec`.
 
     Raises:
         UsageError: An argument contradicts another or the model.
@@ -46,10 +50,19 @@ def build_engine(
     """
     backend = backend_named(engine)
     check_device(device)
+    if regime == "training" and engine != "torch":
+        raise UsageError(f"Engine {engine} does not train.", "Give --engine torch, and a checkpoint.")
     engine_target(out, inputs=(model_path,))
     model = open_onnx(model_path)
     shapes = resolve_input_shapes(model, fixed_batch(model) or 1, input_shapes)
-    spec = BuildSpec(input_shapes=shapes, device=device, provider=provider, threads=threads)
+    spec = BuildSpec(
+        input_shapes=shapes,
+        device=device,
+        provider=provider,
+        threads=threads,
+        regime=regime,
+        checkpoint=checkpoint,
+    )
     return backend.build(model, spec, out)
 
 
@@ -64,6 +77,7 @@ def engine_for(
     input_shapes: InputShapes = None,
     factory: str | None = None,
     batches: tuple[int, ...] = (),
+    regime: Regime | None = None,
     trust: bool = False,
     progress: Progress = silent,
 ) -> Iterator[EngineArtifact]:
@@ -78,6 +92,7 @@ def engine_for(
         input_shapes: See `build_engine`.
         factory: See `perframe.engines.convert.convert`.
         batches: Batch sizes it shall run at, to be refused before anything is built.
+        regime: See `build_engine`; `None` is "inference", or what `file` was built for if it is an engine.
         trust: See `perframe.engines.artifact.read_artifact`.
         progress: Told what is going on.
 
@@ -86,7 +101,12 @@ def engine_for(
     """
     if is_artifact(file):
         yield _as_asked(
-            read_artifact(file, trust=trust), engine=engine, device=device, provider=provider, threads=threads
+            read_artifact(file, trust=trust),
+            engine=engine,
+            device=device,
+            provider=provider,
+            threads=threads,
+            regime=regime,
         )
         return
     engine, device = engine or "onnxruntime", device or "cpu"
@@ -95,6 +115,7 @@ def engine_for(
     with tempfile.TemporaryDirectory(prefix="perframe-") as name:
         folder = Path(name)
         onnx_file = file
+        checkpoint = None if factory or is_onnx(file) else file
         if not is_onnx(file):
             onnx_file = folder / f"{file.name.split('.')[0]}.onnx"
             convert(file, onnx_file, input_shape=only_shape(input_shapes), factory=factory, progress=progress)
@@ -111,6 +132,8 @@ def engine_for(
             provider=provider,
             threads=threads,
             input_shapes=input_shapes,
+            regime=regime or "inference",
+            checkpoint=checkpoint,
         )
 
 
@@ -121,6 +144,7 @@ def _as_asked(artifact: EngineArtifact, **asked: str | int | None) -> EngineArti
         "device": artifact.device,
         "provider": artifact.provider,
         "threads": artifact.threads,
+        "regime": artifact.regime,
     }
     for option, value in asked.items():
         if value is not None and value != built[option]:

@@ -8,6 +8,7 @@ from perframe.errors import UnavailableError, UsageError
 
 _BUILT_IN = {
     "onnxruntime": "perframe.engines.ort:OnnxRuntime",
+    "torch": "perframe.engines.torch_eager:Torch",
     "fake": "perframe.engines.fake:Fake",
 }
 _ENTRY_POINTS = "perframe.backends"
