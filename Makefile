@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # The editable install links files one by one, so a new or renamed file needs it again (an edited one does not).
-FILES := $(sort $(wildcard *.py export/*.py engines/*.py profiler/*.py profiler/*/*.py report/*.py))
+FILES := $(sort $(wildcard *.py commands/*.py export/*.py engines/*.py profiler/*.py profiler/*/*.py analysis/*.py report/*.py))
 
 .PHONY: help demo test lint check bench clean FORCE
 

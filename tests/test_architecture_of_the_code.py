@@ -11,7 +11,9 @@ ROOT = Path(__file__).parents[1]
 # A room may import itself and what stands to its right.
 ORDER = [
     "cli",
+    "commands",
     "report",
+    "analysis",
     "profiler",
     "engines",
     "export",
@@ -22,7 +24,9 @@ ORDER = [
     "errors",
 ]
 SOURCES = sorted(
-    path for room in ("export", "engines", "profiler", "report") for path in (ROOT / room).rglob("*.py")
+    path
+    for room in ("commands", "export", "engines", "profiler", "analysis", "report")
+    for path in (ROOT / room).rglob("*.py")
 )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("export", "engines", "profiler", "profiler/sensors", "report")
+ROOMS = ("commands", "export", "engines", "profiler", "profiler/sensors", "analysis", "report")
 
 
 @pytest.fixture(scope="module")

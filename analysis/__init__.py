@@ -1,0 +1,1 @@
+"""Profiles -> answers: sweep, gate, choose, findings, prediction. Judged from the raw windows."""

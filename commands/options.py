@@ -1,0 +1,98 @@
+"""What several commands share: options, and how their values are read."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+STDOUT = "-"
+
+
+def common(function: F) -> F:
+    """Give a command the options that every command has."""
+    for option in (
+        click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."),
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of tables."),
+    ):
+        function = option(function)
+    return function
+
+
+def with_network(function: F) -> F:
+    """Give a command the options that say what network a file holds."""
+    for option in (
+        click.option(
+            "--factory",
+            metavar="PACKAGE.MODULE:CALLABLE",
+            help="Builds the nn.Module of a checkpoint whose architecture is not recognised. Runs your code.",
+        ),
+        click.option(
+            "--input",
+            "inputs",
+            multiple=True,
+            metavar="[NAME:]CxHxW",
+            help="Input size without the batch, such as 3x224x224.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def with_engine(function: F) -> F:
+    """Give a command the options that say how an engine is built."""
+    for option in (
+        click.option(
+            "--threads", type=click.IntRange(1, 1024), help="Threads per operator [the runtime's choice]."
+        ),
+        click.option("--provider", help="ONNX Runtime provider: cpu, cuda, tensorrt [fits the device]."),
+        click.option("--device", help="cpu or cuda:N [cpu]."),
+        click.option("--engine", help="Runtime to build for [onnxruntime]."),
+    ):
+        function = option(function)
+    return function
+
+
+class Finite(click.FloatRange):
+    """A float that is a number: "nan" lies in every range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See `click.ParamType.convert`."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+FILE = click.Path(path_type=Path)
+
+
+def shapes_from(texts: tuple[str, ...]) -> dict[str, tuple[int, ...]] | tuple[int, ...] | None:
+    """Return what the values of --input say.
+
+    Raises:
+        UsageError: One of them is no shape.
+    """
+    from perframe.export.onnx_model import parse_input_shapes
+
+    return parse_input_shapes(texts)
+
+
+def one_shape_from(texts: tuple[str, ...]) -> tuple[int, ...] | None:
+    """Return the one shape that the values of --input say.
+
+    Raises:
+        UsageError: One of them is no shape, or there are several.
+    """
+    from perframe.engines.convert import only_shape
+
+    return only_shape(shapes_from(texts))
+
+
+def print_json(document: object) -> None:
+    """Print one JSON document on stdout."""
+    click.echo(json.dumps(document, indent=1))
