@@ -9,6 +9,7 @@
 | 4 | inconclusive, or incomparable | a verdict, not an exception |
 | 5 | bad input: checkpoint, ONNX, engine, result file | `InputError` |
 | 6 | unavailable: device, library, permission | `UnavailableError` |
+| 6 | the device's memory does not suffice; a smaller batch may fit | `OutOfMemoryError` |
 | 7 | export, parity or build failed | `BuildError` |
 | 8 | measurement invalid | `MeasurementError` |
 | 130 | interrupted; what was finished is saved | `KeyboardInterrupt` |
@@ -64,6 +65,10 @@ class UnavailableError(PerframeError):
     """A device, library or permission that the request needs is not there."""
 
     exit_code = 6
+
+
+class OutOfMemoryError(UnavailableError):
+    """The device's memory does not suffice for this batch. A smaller one may fit, so a series goes on."""
 
 
 class BuildError(PerframeError):
