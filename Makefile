@@ -40,12 +40,14 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/sensor_overhead.py
 	$(BIN)/python benchmarks/estimators.py
 	$(BIN)/python benchmarks/coverage.py
+	$(BIN)/python benchmarks/tensorrt_build.py
+	$(BIN)/python benchmarks/digits_accuracy.py
 
 clean:
 	rm -rf .venv demo build *.egg-info
 
 .venv/installed: pyproject.toml constraints.txt .venv/files
-	$(PIP) install -c constraints.txt -e '.[cpu,torch,dev]'
+	$(PIP) install -c constraints.txt -e '.[cpu,torch,rtx,dev]'
 	@touch $@
 
 .venv/files: FORCE | .venv/bin/python

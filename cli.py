@@ -6,6 +6,7 @@ runs, so that `perframe --help` loads neither torch, onnx nor onnxruntime.
 
 import importlib
 import io
+import keyword
 import signal
 import sys
 import traceback
@@ -16,7 +17,7 @@ import perframe
 from perframe.errors import PerframeError
 
 # In the order of the work.
-_COMMANDS = ("new", "inspect", "export", "build", "profile", "trace", "doctor")
+_COMMANDS = ("new", "inspect", "export", "build", "profile", "import", "trace", "sweep", "choose", "gate", "doctor")
 
 
 def main() -> None:
@@ -36,9 +37,7 @@ def run(arguments: list[str]) -> int:
     """Run one command; return its exit code. Errors go to stderr, in two lines."""
     debug = "--debug" in arguments
     try:
-        command.main(arguments, prog_name="perframe", standalone_mode=False)
-    except click.exceptions.Exit as error:
-        return error.exit_code
+        ended = command.main(arguments, prog_name="perframe", standalone_mode=False)
     except click.ClickException as error:
         path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "perframe"
         return _fail(error.format_message(), f"See {path} --help.", 2, debug)
@@ -65,7 +64,8 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         traceback.print_exc()
         return _fail(f"A bug in perframe: {error!r}.", "Report it with the traceback above.", 1, False)
-    return 0
+    # A command that ends with a verdict returns its code.
+    return ended if isinstance(ended, int) else 0
 
 
 def _fail(message: str, hint: str, code: int, debug: bool) -> int:
@@ -85,7 +85,9 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        found: click.Command = importlib.import_module(f"perframe.commands.{cmd_name}").command
+        # A file whose name is a word of Python's could not be imported elsewhere.
+        name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        found: click.Command = importlib.import_module(f"perframe.commands.{name}").command
         return found
 
 

@@ -103,6 +103,15 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def user_cache(name: str) -> Path:
+    """Return the folder of the user's cache for things of one kind, which can all be made again.
+
+    It is `$XDG_CACHE_HOME/perframe/NAME`, or below `~/.cache`; it need not exist.
+    """
+    root = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (root if root.is_absolute() else Path.home() / ".cache") / "perframe" / name
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
     with path.open("rb") as file:

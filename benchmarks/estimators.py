@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from perframe.engines.clock import VirtualClock
 from perframe.profiler.energy import open_meter
-from perframe.profiler.loop import pause_s, window_length_s, window_phases
+from perframe.profiler.loop import PhaseShift, window_length_s
 from perframe.profiler.plan import MeasurementPlan
 from perframe.profiler.sensors.nvml import Nvml
 from perframe.profiler.sensors.simulated_gpu import SimulatedGpu, Simulation
@@ -93,8 +93,9 @@ def perframe_windows(gpu: SimulatedGpu, cycle: tuple[float, float], chance: rand
     with open_meter(sensor, clock) as meter:
         _run(clock, load, cycle, 3.0)
         window_s = window_length_s(plan, meter.update_period_s(), 0.0, gpu.idle_w, gpu.active_w)
-        for phase in window_phases(plan.windows, chance.randrange(2**31)):
-            clock.sleep(pause_s(clock.now_s(), meter.update_period_s(), phase))
+        shift = PhaseShift(plan.windows, chance.randrange(2**31))
+        for _ in range(plan.windows):
+            clock.sleep(shift.pause_s(clock.now_s(), meter.update_period_s()))
             meter.start()
             start_s = clock.now_s()
             _run(clock, load, cycle, window_s)

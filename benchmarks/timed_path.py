@@ -18,6 +18,7 @@ from perframe.engines.convert import convert, new_checkpoint
 from perframe.engines.inputs import seeded_inputs
 from perframe.engines.ort import OnnxRuntime
 from perframe.engines.prepare import build_engine
+from perframe.profiler.characterise import Response
 from perframe.profiler.energy import open_meter
 from perframe.profiler.environment import cpu_model, usable_cpus
 from perframe.profiler.loop import measure
@@ -60,7 +61,16 @@ def compare(family: str, batch: int, rounds: int, seconds: float, folder: Path) 
             "bare loop": lambda: timed(lambda: session.run(None, inputs), seconds),
             "perframe": lambda: statistics.median(
                 latency
-                for window in measure(engine, meter, plan, batch, idle=False, progress=silent).saturated
+                for window in measure(
+                    engine,
+                    meter,
+                    plan,
+                    batch,
+                    idle=False,
+                    response=Response(),
+                    scheduled=lambda _: None,
+                    progress=silent,
+                ).saturated
                 for latency in window.latencies_s
             ),
             "polygraphy": lambda: timed(lambda: runner.infer(inputs, check_inputs=False), seconds),

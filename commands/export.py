@@ -1,16 +1,20 @@
-"""perframe export: checkpoint to ONNX."""
+"""perframe export: checkpoint to ONNX, in the precision it shall run in."""
 
 from pathlib import Path
 
 import click
 
-from perframe.commands.options import FILE, common, one_shape_from, print_json, with_network
+from perframe.commands.options import FILE, common, print_json, shapes_from, with_network, with_precision
 
 
 @click.command(name="export")
-@click.argument("checkpoint", type=FILE)
+@click.argument("file", type=FILE)
 @click.option("-o", "output", type=FILE, required=True, metavar="MODEL.onnx")
 @with_network
+@with_precision
+@click.option(
+    "--labelled", type=FILE, metavar="DATA.npz", help="Arrays images and labels: count right answers."
+)
 @click.option("--parity/--no-parity", default=True, show_default=True, help="Compare with the framework.")
 @click.option(
     "--seed",
@@ -21,26 +25,37 @@ from perframe.commands.options import FILE, common, one_shape_from, print_json, 
 )
 @common
 def command(
-    checkpoint: Path,
+    file: Path,
     output: Path,
     inputs: tuple[str, ...],
     factory: str | None,
+    precision: str | None,
+    images: Path | None,
+    calibrator: str,
+    labelled: Path | None,
     parity: bool,
     seed: int,
     as_json: bool,
 ) -> None:
-    """Export CHECKPOINT to ONNX and check that it still computes the same."""
+    """Export FILE to ONNX and check that it still computes the same.
+
+    FILE is a checkpoint, or an fp32 ONNX model to be written in another precision.
+    """
     from dataclasses import asdict
 
     from perframe.engines.convert import convert
+    from perframe.engines.lower import PrecisionSpec
     from perframe.report.progress import progress_bar
 
+    spec = PrecisionSpec(precision or "fp32", images, calibrator)
     with progress_bar() as progress:
         done = convert(
-            checkpoint,
+            file,
             output,
-            input_shape=one_shape_from(inputs),
+            input_shape=shapes_from(inputs),
             factory=factory,
+            precision=spec,
+            labelled=labelled,
             parity=parity,
             seed=seed,
             progress=progress,
@@ -51,9 +66,13 @@ def command(
                 "path": str(output),
                 "sha256": done.model.sha256,
                 "opset": done.model.opset,
+                "precision": done.precision,
+                "quantised": list(done.quantised),
+                "unquantised": list(done.unquantised),
                 "export_s": done.export_s,
                 "notes": list(done.notes),
                 "parity": asdict(done.parity) if done.parity else None,
+                "accuracy": asdict(done.accuracy) if done.accuracy else None,
             }
         )
     else:

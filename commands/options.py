@@ -4,13 +4,17 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from perframe.engines.lower import PrecisionSpec
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 STDOUT = "-"
+FILE = click.Path(path_type=Path)
 
 
 def common(function: F) -> F:
@@ -43,6 +47,25 @@ def with_network(function: F) -> F:
     return function
 
 
+def with_precision(function: F) -> F:
+    """Give a command the options that say in which precision a network is exported."""
+    for option in (
+        click.option(
+            "--calibrator",
+            type=click.Choice(("entropy", "minmax")),
+            default="entropy",
+            show_default=True,
+            help="How int8's ranges follow from the images.",
+        ),
+        click.option(
+            "--images", type=FILE, help="What int8 is calibrated on: a folder of pictures, .npy or .npz."
+        ),
+        click.option("--precision", type=click.Choice(("fp32", "fp16", "bf16", "int8")), help="[fp32]"),
+    ):
+        function = option(function)
+    return function
+
+
 def with_engine(function: F) -> F:
     """Give a command the options that say how an engine is built."""
     for option in (
@@ -50,11 +73,22 @@ def with_engine(function: F) -> F:
             "--threads", type=click.IntRange(1, 1024), help="Threads per operator [the runtime's choice]."
         ),
         click.option("--provider", help="ONNX Runtime provider: cpu, cuda, tensorrt [fits the device]."),
-        click.option("--device", help="cpu or cuda:N [cpu]."),
+        click.option("--device", help="cpu or cuda:N [the engine's own]."),
         click.option("--engine", help="Runtime to build for [onnxruntime]."),
     ):
         function = option(function)
     return function
+
+
+def precision_from(name: str | None, images: Path | None, calibrator: str) -> "PrecisionSpec | None":
+    """Return what the options of `with_precision` say; `None` where they leave the precision as it is.
+
+    Raises:
+        UsageError: They contradict each other.
+    """
+    from perframe.engines.lower import PrecisionSpec
+
+    return None if name is None and images is None else PrecisionSpec(name or "fp32", images, calibrator)
 
 
 class Finite(click.FloatRange):
@@ -66,9 +100,6 @@ class Finite(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)
         return number
-
-
-FILE = click.Path(path_type=Path)
 
 
 def shapes_from(texts: tuple[str, ...]) -> dict[str, tuple[int, ...]] | tuple[int, ...] | None:

@@ -5,11 +5,23 @@ from typing import TYPE_CHECKING
 
 import click
 
-from perframe.commands.options import FILE, STDOUT, Finite, common, shapes_from, with_engine, with_network
+from perframe.commands.finished import Finished
+from perframe.commands.options import (
+    FILE,
+    STDOUT,
+    Finite,
+    common,
+    precision_from,
+    shapes_from,
+    with_engine,
+    with_network,
+    with_precision,
+)
+from perframe.commands.tensorrt_options import with_tensorrt
 
 if TYPE_CHECKING:
-    from perframe.engines.base import Regime
-    from perframe.profiler.result import Profile
+    from perframe.engines.base import Regime, TensorRtOptions
+    from perframe.profiler.plan import LayerEnergy
 
 
 @click.command(name="profile")
@@ -17,8 +29,19 @@ if TYPE_CHECKING:
 @click.option(
     "-b", "--batch", "batches", type=int, multiple=True, metavar="N", help="Batch size; repeatable [1]."
 )
+@with_precision
 @with_engine
 @with_network
+@with_tensorrt
+@click.option("--dynamic", is_flag=True, help="TensorRT: one engine for all batch sizes, not one for each.")
+@click.option(
+    "--rebuilds",
+    type=click.IntRange(1, 100),
+    default=1,
+    show_default=True,
+    help="TensorRT: build that often, so that what differs from build to build enters the uncertainty.",
+)
+@click.option("--transfers", is_flag=True, help="TensorRT: copy inputs and outputs in every inference.")
 @click.option(
     "--regime",
     type=click.Choice(("inference", "training")),
@@ -58,6 +81,26 @@ if TYPE_CHECKING:
 @click.option("--allow-other-processes", is_flag=True, help="Measure although others use the device.")
 @click.option("--layers/--no-layers", default=True, show_default=True, help="The separate per-layer pass.")
 @click.option(
+    "--layer-energy",
+    type=click.Choice(("attributed", "replayed", "marginal")),
+    default="attributed",
+    show_default=True,
+    help="By share of time; by running each layer alone; or by running it more often within the network.",
+)
+@click.option(
+    "--layer-budget",
+    type=Finite(0.0, min_open=True),
+    metavar="SECONDS",
+    help="Spend no more on layers that are measured for themselves, the slowest first.",
+)
+@click.option(
+    "--onnx",
+    "onnx_source",
+    type=FILE,
+    metavar="MODEL.onnx",
+    help="What a built engine was built from, for layers measured for themselves.",
+)
+@click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the random inputs."
 )
 @click.option("--wait-s", type=Finite(0.0), default=0.0, help="Wait for a device that is in use.")
@@ -68,12 +111,20 @@ if TYPE_CHECKING:
 def command(
     file: Path,
     batches: tuple[int, ...],
+    precision: str | None,
+    images: Path | None,
+    calibrator: str,
     engine: str | None,
     device: str | None,
     provider: str | None,
     threads: int | None,
     inputs: tuple[str, ...],
     factory: str | None,
+    tensorrt: "TensorRtOptions | None",
+    no_cache: bool,
+    dynamic: bool,
+    rebuilds: int,
+    transfers: bool,
     regime: "Regime | None",
     sensor: str,
     watts: float,
@@ -85,6 +136,9 @@ def command(
     fps: float | None,
     allow_other_processes: bool,
     layers: bool,
+    layer_energy: "LayerEnergy",
+    layer_budget: float | None,
+    onnx_source: Path | None,
     seed: int,
     wait_s: float,
     trust: bool,
@@ -97,7 +151,8 @@ def command(
     FILE is a checkpoint, an ONNX model or a built engine.
     """
     from perframe.engines.artifact import sidecar_of
-    from perframe.engines.prepare import device_of, engine_for
+    from perframe.engines.prepare import built_batches, device_of, engines_for
+    from perframe.errors import OutOfMemoryError
     from perframe.files import writable_target
     from perframe.profiler.checks import require_valid
     from perframe.profiler.plan import MeasurementPlan
@@ -110,7 +165,7 @@ def command(
     target = None if output == Path(STDOUT) else output
     # Everything that can be refused is refused before the first second is spent.
     plan = MeasurementPlan(
-        batches=batches or (1,),
+        batches=batches or built_batches(file),
         windows=windows,
         window_s=window_s,
         edge_error=edge_error,
@@ -119,16 +174,19 @@ def command(
         seed=seed,
         fps=fps,
         allow_other_processes=allow_other_processes,
+        transfers=transfers,
+        layer_energy=layer_energy,
+        layer_budget_s=layer_budget,
     )
     if target is not None:
         writable_target(target, inputs=(file, sidecar_of(file), Path(sensor.partition(":")[2])))
     where = device_of(file, engine, device)
     source = calibrated(sensor_from(sensor, watts_per_core=watts, device=where), calibration)
-    finished = _Finished(target, top, to_stdout)
+    finished = Finished(target, top, to_stdout)
     with (
         finished,
         progress_bar() as progress,
-        engine_for(
+        engines_for(
             file,
             engine=engine,
             device=device,
@@ -136,55 +194,31 @@ def command(
             threads=threads,
             input_shapes=shapes_from(inputs),
             factory=factory,
+            precision=precision_from(precision, images, calibrator),
             batches=plan.batches,
             regime=regime,
+            tensorrt=tensorrt,
+            dynamic=dynamic,
+            rebuilds=rebuilds,
+            cache=not no_cache,
             trust=trust,
             progress=progress,
-        ) as artifact,
+        ) as engines,
     ):
         if sensor == "auto":
             source = calibrated(
-                sensor_from(sensor, watts_per_core=watts, device=artifact.device), calibration
+                sensor_from(sensor, watts_per_core=watts, device=engines.first.device), calibration
             )
         result = measure(
-            artifact,
+            engines.by_batch,
             plan,
             source,
+            source=onnx_source or engines.source,
             keep=finished.keep,
             scheduled=lambda schedule: None if to_stdout else click.echo(schedule_line(schedule)),
             progress=progress,
             wait_s=wait_s,
         )
         require_valid(result)
-
-
-class _Finished:
-    """Keeps the profile so far on disk, and shows it at the end, however the end comes."""
-
-    def __init__(self, target: Path | None, top: int, to_stdout: bool) -> None:
-        self._target, self._top, self._to_stdout = target, top, to_stdout
-        self._profile: Profile | None = None
-
-    def keep(self, profile: "Profile") -> None:
-        from perframe.profiler.result import write_profile
-
-        self._profile = profile
-        if self._target is not None:
-            write_profile(profile, self._target)
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        if self._profile is None:
-            return
-        if self._to_stdout:
-            from perframe.profiler.result import profile_to_json
-
-            click.echo(profile_to_json(self._profile))
-        else:
-            from perframe.report.tables import profile_tables, show
-
-            show(profile_tables(self._profile, self._top))
-            if self._target is not None:
-                click.echo(f"saved: {self._target}")
+        for failed in result.failed:
+            raise OutOfMemoryError(f"Batch {failed.batch}: {failed.message}", failed.hint)

@@ -12,11 +12,37 @@ from typing import Literal, Protocol, TypeAlias
 
 from perframe.arrays import Array
 from perframe.engines.clock import Clock
+from perframe.engines.cuda import DeviceIdentity
 from perframe.export.onnx_model import OnnxModel, TensorInfo
-
+from perframe.progress import Progress, silent
 
 Regime: TypeAlias = Literal["inference", "training"]
 """What a frame goes through: the network once, or forward and backward as in training."""
+
+
+@dataclass(frozen=True)
+class TensorRtOptions:
+    """What TensorRT can be told about a build; what is not told is left to it.
+
+    Attributes:
+        workspace_bytes: Most device memory that one layer's kernel may use beside its tensors.
+        optimization_level: 0 (builds fast) to 5 (searches most).
+        tf32: Whether fp32 may be multiplied with ten bits of mantissa.
+        sparsity: Whether kernels for weights with 2:4 structured sparsity may be chosen.
+        version_compatible: Whether later versions of TensorRT shall be able to open the engine.
+        hardware_compatible: Whether other GPUs, Ampere and later, shall be able to open it.
+        dla_core: The deep-learning accelerator of an Orin to run on; `None` runs on the GPU.
+        targets: Compute capabilities to compile for, such as "8.6" (TensorRT-RTX).
+    """
+
+    workspace_bytes: int | None = None
+    optimization_level: int | None = None
+    tf32: bool = False
+    sparsity: bool = False
+    version_compatible: bool = False
+    hardware_compatible: bool = False
+    dla_core: int | None = None
+    targets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -32,6 +58,11 @@ class BuildSpec:
         threads: Threads one operator may use on the CPU; `None` leaves it to the runtime.
         regime: `inference`, or `training` (forward and backward) for backends that can.
         checkpoint: What the model was exported from, for backends that run that; `None` if there is none.
+        batches: Batch sizes to run at, for backends that tune for them: one fixes the engine to it, of several
+            the largest is tuned for; none is 1, or what the model is fixed at.
+        tensorrt: For the TensorRT backends.
+        rebuild: Which of several builds of one specification, for backends whose builds differ.
+        cache: Whether an engine built earlier from the same may be taken, and this one be kept.
     """
 
     input_shapes: Mapping[str, tuple[int, ...]]
@@ -40,6 +71,10 @@ class BuildSpec:
     threads: int | None = None
     regime: Regime = "inference"
     checkpoint: Path | None = None
+    batches: tuple[int, ...] = ()
+    tensorrt: TensorRtOptions = TensorRtOptions()
+    rebuild: int = 0
+    cache: bool = True
 
 
 @dataclass(frozen=True)
@@ -52,12 +87,13 @@ class ModelInfo:
         variant: `E2GC`, `FgGC` or `other`; E2GC is named where both hold.
         group_size: The constant group size G, if there is one.
         groups: The constant number of groups g, if there is one.
-        precision: Data type of most weights: `fp32`, `fp16`, `bf16`, `int8`, ...
-        input_shape: Shape of the first input without the batch dimension.
-        sha256: Of the ONNX file, external data included.
+        precision: Data type of most weights: `fp32`, `fp16`, `bf16`, `int8`, ...; `None` if it is not known.
+        input_shape: Shape of the first input without the batch dimension; empty if it is not known.
+        sha256: Of the ONNX file, external data included; `None` where a result was imported without it.
         params: Weights of convolutions and fully connected layers.
         macs: Multiply-accumulates of one frame.
         activations: Input and output elements of the layers that have MACs, one frame.
+        quantised: Names of the layers that compute in int8.
     """
 
     name: str
@@ -65,12 +101,13 @@ class ModelInfo:
     variant: str
     group_size: int | None
     groups: int | None
-    precision: str
+    precision: str | None
     input_shape: tuple[int, ...]
-    sha256: str
+    sha256: str | None
     params: int | None
     macs: int | None
     activations: int | None
+    quantised: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,6 +165,12 @@ class EngineArtifact:
         input_shapes: See `BuildSpec`.
         layers: The steps it executes, in order.
         regime: See `BuildSpec`.
+        batches: Batch sizes it was built for, see `BuildSpec`; none where it takes any.
+        tensorrt: See `BuildSpec`; `None` of another runtime.
+        rebuild: See `BuildSpec`.
+        gpu: The GPU it was built on and for; `None` where it is not bound to one.
+        source: The model without its weights, where the engine tells its steps only when it is opened; see
+            `perframe.engines.tensorrt_layers`.
     """
 
     path: Path
@@ -144,6 +187,11 @@ class EngineArtifact:
     input_shapes: Mapping[str, tuple[int, ...]]
     layers: tuple[EngineLayer, ...]
     regime: Regime = "inference"
+    batches: tuple[int, ...] = ()
+    tensorrt: TensorRtOptions | None = None
+    rebuild: int = 0
+    gpu: DeviceIdentity | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True)
@@ -186,12 +234,22 @@ class Backend(Protocol):
     """A runtime that can build and open engines."""
 
     name: str
+    default_device: str
+    """Where its engines run unless told: `cpu` or `cuda:0`."""
+    tunes: bool
+    """Whether it chooses kernels by trying them: an engine is then best built for one batch size, takes long to
+    build and is worth keeping, and no two builds are the same."""
 
     def unavailable(self) -> str | None:
-        """Why it cannot be used here and what would mend it, as two lines; `None` if it can be used."""
+        """Why it cannot build here and what would mend it, as two lines; `None` if it can.
+
+        Opening may need more: an engine for a GPU can sometimes be built without one.
+        """
         ...
 
-    def build(self, model: OnnxModel, spec: BuildSpec, out: Path) -> EngineArtifact:
+    def build(
+        self, model: OnnxModel, spec: BuildSpec, out: Path, progress: Progress = silent
+    ) -> EngineArtifact:
         """Build an engine into the file `out` and write its sidecar.
 
         Raises:

@@ -2,110 +2,170 @@
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from perframe.engines.accuracy import Accuracy, measure_accuracy
 from perframe.engines.base import ModelInfo
 from perframe.engines.describe import describe_model
-from perframe.engines.parity import ParityReport, check_parity
+from perframe.engines.lower import PrecisionSpec, lower
+from perframe.engines.parity import ParityReport, check_layers, check_parity
+from perframe.engines.running import InputShapes, image_shape, running
+from perframe.engines.source import Source, checkpoint_source, onnx_source
 from perframe.errors import UsageError
 from perframe.export.architecture import Architecture, make_architecture
 from perframe.export.cost import LayerCost, layer_costs
+from perframe.export.images import read_images, read_labelled
 from perframe.export.onnx_model import OnnxModel, fixed_batch, open_onnx, resolve_input_shapes
+from perframe.export.quantise import quantised_layers, unquantised_layers
 from perframe.files import readable_file, writable_target
 from perframe.progress import Progress, silent
 
-if TYPE_CHECKING:
-    from perframe.export.loading import LoadedNetwork
-
 _IMAGENET = (3, 224, 224)
+_FP32 = PrecisionSpec()
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What became of a checkpoint.
+    """What became of a checkpoint, or of an fp32 ONNX file.
 
     Attributes:
         model: The ONNX file.
-        parity: How far it is from the framework's network; `None` where the check was left out.
+        precision: What it is in, see `perframe.export.precision.PRECISIONS`.
+        quantised: Names of the layers that multiply in int8.
+        unquantised: In an int8 file, the convolutions and matrix products that do not.
+        parity: How far it is from what it was exported from; `None` where the check was left out.
+        accuracy: Top-1 on labelled images, where some were given.
         notes: What was found on the way: the key that was unwrapped, the prefix that was stripped, ...
         export_s: Seconds the export took, loading and parity not counted.
     """
 
     model: OnnxModel
+    precision: str
+    quantised: tuple[str, ...]
+    unquantised: tuple[str, ...]
     parity: ParityReport | None
+    accuracy: Accuracy | None
     notes: tuple[str, ...]
     export_s: float
 
 
 def convert(
-    checkpoint: Path,
+    file: Path,
     out: Path,
     *,
-    input_shape: tuple[int, ...] | None = None,
+    input_shape: InputShapes = None,
     factory: str | None = None,
+    precision: PrecisionSpec = _FP32,
+    labelled: Path | None = None,
     parity: bool = True,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Conversion:
-    """Export a checkpoint to the ONNX file `out`.
+    """Export a checkpoint, or an fp32 ONNX file in another precision, to the ONNX file `out`.
 
     Args:
-        checkpoint: See `perframe.export.checkpoint.load_checkpoint`.
+        file: A checkpoint, see `perframe.export.checkpoint.load_checkpoint`; or an ONNX file.
         out: The ONNX file; it appears only if everything succeeded.
-        input_shape: Channels, height, width; `None` takes the family's own.
+        input_shape: Channels, height, width; `None` takes the family's own, or what the ONNX file says.
         factory: `package.module:callable` that builds the `nn.Module`, for networks that are not recognised.
-        parity: Whether to compare the result with the framework.
+        precision: What to write it in.
+        labelled: Images and labels to count right answers on, see `perframe.export.images.read_labelled`.
+        parity: Whether to compare the result with the framework, or with the fp32 ONNX file.
         seed: Of the inputs it is compared on.
         progress: Told what is going on.
 
     Raises:
-        UsageError: `out` is the checkpoint, or an argument contradicts the checkpoint.
-        InputError: The checkpoint is unreadable, hostile, incomplete or of an unknown architecture.
+        UsageError: `out` is the input, or an argument contradicts the file or another argument.
+        InputError: The file is unreadable, hostile, incomplete, of an unknown architecture or not in fp32; or
+            images or labels do not fit.
         UnavailableError: torch or ONNX Runtime is not installed, or `out` cannot be written.
         BuildError: Export or parity failed.
     """
-    from perframe.export.checkpoint import load_checkpoint
-    from perframe.export.loading import load_network
-    from perframe.export.reference import reference_activations, run_reference
-    from perframe.export.to_onnx import export_onnx
-
-    writable_target(out, inputs=(checkpoint,))
-    progress("loading the checkpoint", 0.0)
-    network = load_network(load_checkpoint(checkpoint), factory)
-    shape = network.input_shape if input_shape is None else _image(input_shape)
-    if network.architecture is not None and shape[0] != network.architecture.in_channels:
-        raise UsageError(
-            f"{checkpoint}: its first layer takes {network.architecture.in_channels} channels,"
-            f" found an input of {shape[0]}.",
-            f"Give --input {network.architecture.in_channels}x{shape[1]}x{shape[2]}.",
-        )
-    metadata = {"perframe.checkpoint_sha256": network.checkpoint.sha256}
-    if network.architecture is not None:
-        metadata["perframe.architecture"] = network.architecture.name
+    read = (path for path in (file, precision.images, labelled) if path is not None)
+    writable_target(out, inputs=tuple(read))
     # The file takes its place only when it has passed, so it is made in a folder beside that place.
     with tempfile.TemporaryDirectory(prefix=".perframe-", dir=out.parent) as folder:
         draft = Path(folder) / out.name
-        progress("exporting", 0.3)
-        started = time.perf_counter()
-        export_onnx(network.module, shape, draft, metadata=metadata)
-        export_s = time.perf_counter() - started
-        report = None
-        if parity:
-            progress("checking parity", 0.6)
-            report = check_parity(
-                draft,
-                lambda image: run_reference(network.module, image),
-                lambda image, modules: reference_activations(network.module, image, modules),
-                shape,
-                seed=seed,
-            )
+        fp32 = draft if precision.name == "fp32" else Path(folder) / "fp32" / out.name
+        fp32.parent.mkdir(exist_ok=True)
+        with _source(file, fp32, input_shape, factory, precision, progress) as source:
+            shapes, export_s, notes = source.input_shapes, source.export_s, source.notes
+            images = test_set = report = accuracy = None
+            if precision.images is not None:
+                images = read_images(precision.images, image_shape(open_onnx(source.fp32), shapes))
+            if labelled is not None:
+                test_set = read_labelled(labelled, image_shape(open_onnx(source.fp32), shapes))
+            if parity and source.fp32 == fp32:
+                progress("checking parity", 0.4)
+                report = check_parity(fp32, source.reference, shapes, seed=seed)
+            if precision.name != "fp32":
+                started = time.perf_counter()
+                notes += lower(
+                    source.fp32,
+                    draft,
+                    precision,
+                    images,
+                    source=str(file),
+                    input_shapes=shapes,
+                    progress=progress,
+                )
+                export_s += time.perf_counter() - started
+                if parity:
+                    progress(f"checking parity in {precision.name}", 0.8)
+                    report = check_layers(
+                        draft,
+                        source.fp32,
+                        precision.name,
+                        source.reference.output,
+                        shapes,
+                        images=None if images is None else images.images,
+                        seed=seed,
+                    )
+            if test_set is not None:
+                progress("counting right answers", 0.9)
+                with running(draft, shapes) as exported:
+                    accuracy = measure_accuracy(test_set, source.reference.output, exported)
         # Weights that did not fit into the file lie beside it, and must be there before it is.
-        for file in sorted(Path(folder).iterdir(), key=lambda file: file == draft):
-            file.replace(out.parent / file.name)
-    return Conversion(model=open_onnx(out), parity=report, notes=_notes(network), export_s=export_s)
+        made = [path for path in Path(folder).iterdir() if path.is_file()]
+        for path in sorted(made, key=lambda path: path == draft):
+            path.replace(out.parent / path.name)
+    model = open_onnx(out)
+    return Conversion(
+        model=model,
+        precision=precision.name,
+        quantised=quantised_layers(model.graph),
+        unquantised=unquantised_layers(model.graph) if precision.name == "int8" else (),
+        parity=report,
+        accuracy=accuracy,
+        notes=notes,
+        export_s=export_s,
+    )
+
+
+@contextmanager
+def _source(
+    file: Path,
+    fp32: Path,
+    input_shape: InputShapes,
+    factory: str | None,
+    precision: PrecisionSpec,
+    progress: Progress,
+) -> Iterator[Source]:
+    """Give what is exported; a checkpoint goes to the file `fp32` for it."""
+    if not is_onnx(file):
+        shape = only_shape(input_shape)
+        yield checkpoint_source(file, fp32, None if shape is None else _image(shape), factory, progress)
+    elif precision.name == "fp32":
+        raise UsageError(
+            f"{file}: an ONNX file; there is nothing to export in fp32.",
+            "Give --precision fp16, bf16 or int8.",
+        )
+    else:
+        with onnx_source(file, input_shape) as source:
+            yield source
 
 
 def new_checkpoint(
@@ -216,25 +276,6 @@ def only_shape(shapes: Mapping[str, tuple[int, ...]] | tuple[int, ...] | None) -
             "Give --input once, such as --input 3x224x224.",
         )
     return next(iter(shapes.values()))
-
-
-def _notes(network: "LoadedNetwork") -> tuple[str, ...]:
-    checkpoint = network.checkpoint
-    notes = []
-    if checkpoint.wrapper is not None:
-        notes.append(f"weights taken from {checkpoint.wrapper!r}")
-    if checkpoint.passed_over:
-        notes.append(f"also in the file, not taken: {', '.join(checkpoint.passed_over)}")
-    if checkpoint.prefix:
-        notes.append(f"prefix {checkpoint.prefix!r} cut off every name")
-    if checkpoint.stored_dtype != "float32":
-        notes.append(f"weights stored as {checkpoint.stored_dtype}, exported as float32")
-    architecture = network.architecture
-    if architecture is not None and architecture.group_size is not None and architecture.groups is not None:
-        notes.append(
-            f"E2GC with G = {architecture.group_size} and FgGC with g = {architecture.groups} coincide in this network"
-        )
-    return tuple(notes)
 
 
 def _inspected(

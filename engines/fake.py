@@ -3,10 +3,12 @@
 It runs nothing. Every layer takes a time that follows from its cost, plus jitter drawn from the model's hash, so
 the whole pipeline (windows, layers, energy, tables, JSON) can be driven in milliseconds on any machine with the
 same result to the last digit. Its device is called `fake`, so its figures can never pass for a measurement.
+
+The engines that one backend opens share its clock, so that one sensor can watch them all.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from perframe.engines.describe import describe_model
 from perframe.export.cost import layer_costs
 from perframe.export.onnx_model import OnnxModel, TensorInfo
 from perframe.files import sha256_of, write_text
+from perframe.progress import Progress, silent
 
 # A small machine: 50 GMAC/s, 5 G elements/s moved, and 2 us to start a layer.
 _MACS_PER_S = 50e9
@@ -33,15 +36,28 @@ _COLD_RUNS = 5
 
 
 class Fake:
-    """See `perframe.engines.base.Backend`."""
+    """See `perframe.engines.base.Backend`.
+
+    Args:
+        activity: The share of one core that a layer keeps busy while it runs, between 0 and 1: what a sensor that
+            follows CPU time makes the layer's power of.
+    """
 
     name = "fake"
+    default_device = "cpu"
+    tunes = False
+
+    def __init__(self, activity: Callable[[EngineLayer], float] = lambda layer: 1.0) -> None:
+        self._activity = activity
+        self._clock = VirtualClock()
 
     def unavailable(self) -> str | None:
         """See `perframe.engines.base.Backend.unavailable`."""
         return None
 
-    def build(self, model: OnnxModel, spec: BuildSpec, out: Path) -> EngineArtifact:
+    def build(
+        self, model: OnnxModel, spec: BuildSpec, out: Path, progress: Progress = silent
+    ) -> EngineArtifact:
         """See `perframe.engines.base.Backend.build`."""
         started = time.perf_counter()
         costs = layer_costs(model, spec.input_shapes)
@@ -82,19 +98,21 @@ class Fake:
     @contextmanager
     def open(self, artifact: EngineArtifact) -> Iterator["FakeEngine"]:
         """See `perframe.engines.base.Backend.open`."""
-        yield FakeEngine(artifact)
+        yield FakeEngine(artifact, self._clock, self._activity)
 
 
 class FakeEngine:
     """See `perframe.engines.base.Engine`."""
 
-    def __init__(self, artifact: EngineArtifact) -> None:
-        self._clock = VirtualClock()
-        self.clock: Clock = self._clock
+    def __init__(
+        self, artifact: EngineArtifact, clock: VirtualClock, activity: Callable[[EngineLayer], float]
+    ) -> None:
+        self._clock = clock
+        self.clock: Clock = clock
         self._artifact = artifact
-        self._random = np.random.default_rng(int(artifact.model.sha256[:16], 16))
-        self._batch = 1
-        self._runs = 0
+        self._activity = activity
+        self._random = np.random.default_rng(int((artifact.model.sha256 or artifact.sha256)[:16], 16))
+        self._take_batch(1)
 
     def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return values drawn from the inputs' sum: repeatable, and no more than that."""
@@ -113,17 +131,14 @@ class FakeEngine:
 
     def bind(self, inputs: Mapping[str, Array]) -> None:
         """See `perframe.engines.base.Engine.bind`."""
-        self._batch = next(iter(inputs.values())).shape[0]
-        self._runs = 0
+        self._take_batch(next(iter(inputs.values())).shape[0])
 
     def run(self, iterations: int) -> None:
-        """See `perframe.engines.base.Engine.run`. One core is busy all the while."""
+        """See `perframe.engines.base.Engine.run`. One core is as busy all the while as the layers are on average."""
         for _ in range(iterations):
             cold = max(0.0, 1.0 - self._runs / _COLD_RUNS) * _COLD_EXTRA
-            seconds = (
-                sum(self._layer_s(layer) for layer in self._artifact.layers) * self._jitter() * (1.0 + cold)
-            )
-            self._clock.advance(seconds, cpu_s=seconds)
+            factor = self._jitter() * (1.0 + cold)
+            self._clock.advance(self._run_s * factor, cpu_s=self._busy_s * factor)
             self._runs += 1
 
     def layer_timings(self, iterations: int) -> Sequence[LayerTiming]:
@@ -132,6 +147,13 @@ class FakeEngine:
             LayerTiming(layer.name, tuple(self._layer_s(layer) * self._jitter() for _ in range(iterations)))
             for layer in self._artifact.layers
         ]
+
+    def _take_batch(self, batch: int) -> None:
+        self._batch = batch
+        layers = self._artifact.layers
+        self._run_s = sum(self._layer_s(layer) for layer in layers)
+        self._busy_s = sum(self._layer_s(layer) * self._activity(layer) for layer in layers)
+        self._runs = 0
 
     @property
     def _outputs(self) -> Sequence[TensorInfo]:

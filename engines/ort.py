@@ -30,7 +30,7 @@ from perframe.engines.ort_lineage import engine_layers
 from perframe.errors import (
     BuildError,
     InputError,
-    MeasurementError,
+    OutOfMemoryError,
     PerframeError,
     UnavailableError,
     UsageError,
@@ -39,6 +39,7 @@ from perframe.export.cost import layer_costs
 from perframe.export.onnx_model import OnnxModel, open_onnx
 from perframe.export.provenance import node_modules
 from perframe.files import atomic_path, sha256_of
+from perframe.progress import Progress, silent
 
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -57,6 +58,8 @@ class OnnxRuntime:
     """See `perframe.engines.base.Backend`."""
 
     name = "onnxruntime"
+    default_device = "cpu"
+    tunes = False
 
     def unavailable(self) -> str | None:
         """See `perframe.engines.base.Backend.unavailable`."""
@@ -66,7 +69,9 @@ class OnnxRuntime:
             return str(error)
         return None
 
-    def build(self, model: OnnxModel, spec: BuildSpec, out: Path) -> EngineArtifact:
+    def build(
+        self, model: OnnxModel, spec: BuildSpec, out: Path, progress: Progress = silent
+    ) -> EngineArtifact:
         """See `perframe.engines.base.Backend.build`."""
         ort = _runtime()
         provider = _provider_for(spec)
@@ -351,8 +356,13 @@ def _translated(path: Path | str) -> Iterator[None]:
             raise UnavailableError(
                 f"{path}: the engine could not be written: {text}", "Is the disk full?"
             ) from error
+        if "NOT_IMPLEMENTED" in text:
+            raise UnavailableError(
+                f"{path}: ONNX Runtime has no kernel for it here: {text}",
+                "The CPU computes in fp32 and int8 (fp16 as fp32); bf16 needs another --engine or device.",
+            ) from error
         if "llocat" in text and ("memory" in text or "Failed" in text):
-            raise MeasurementError(f"{path}: out of memory: {text}", "Try a smaller batch.") from error
+            raise OutOfMemoryError(f"{path}: out of memory: {text}", "Try a smaller batch.") from error
         raise BuildError(
             f"{path}: ONNX Runtime refuses it: {text}", "Does it run in onnxruntime alone?"
         ) from error

@@ -7,14 +7,14 @@ between a step's inputs and its output are what the step computes.
 """
 
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import onnx
 
 from perframe.engines.base import EngineLayer
-from perframe.export.constants import constant_roots
-from perframe.export.cost import LayerCost, sum_or_none
+from perframe.engines.lineage import Neighbours, SourceGraph, fused_layer, main_node
+from perframe.export.cost import LayerCost
 from perframe.export.mac_ops import operands_of
 from perframe.export.provenance import node_names
 
@@ -44,65 +44,28 @@ def engine_layers(
     Returns:
         One layer per optimised node, in execution order.
     """
-    origin = _Source(source)
+    origin = SourceGraph(source)
     cost_of = {cost.name: cost for cost in costs}
     tensors = _Tensors(origin, optimised)
     claims = _claims(origin, optimised, tensors)
-
-    main = [_main_node([origin.names[i] for i in sorted(claimed)], cost_of) for claimed in claims]
-    owners = [modules.get(name) if name else None for name in main]
-    neighbours = _Neighbours(optimised)
+    steps = [tuple(origin.names[i] for i in sorted(claimed)) for claimed in claims]
+    owners = [modules.get(main_node(nodes, cost_of) or "") for nodes in steps]
+    neighbours = Neighbours([n.input for n in optimised.node], [n.output for n in optimised.node])
     layers: list[EngineLayer] = []
     for index, name in enumerate(node_names(optimised)):
-        node = optimised.node[index]
-        nodes = tuple(origin.names[i] for i in sorted(claims[index]))
+        node, nodes = optimised.node[index], steps[index]
         moves = not nodes and node.op_type in _MOVERS | _CONVERSIONS
-        cost = cost_of.get(main[index] or "")
-        known = [cost_of[each] for each in nodes if each in cost_of]
         # A step that computes, but nothing of its own in the source, is a part of what its reader computes.
         owners[index] = owners[index] if nodes else neighbours.owner(index, owners, before=moves)
-        layers.append(
-            EngineLayer(
-                name=name,
-                op=node.op_type,
-                module=owners[index],
-                onnx_nodes=nodes,
-                overhead=moves,
-                macs=None if not nodes and operands_of(node) else sum_or_none(each.macs for each in known),
-                params=sum_or_none(each.params for each in known),
-                input_activations=cost.input_activations if cost else None,
-                output_activations=cost.output_activations if cost else None,
-                groups=cost.groups if cost else None,
-                group_size=cost.group_size if cost else None,
-            )
-        )
+        layer = fused_layer(name, node.op_type, nodes, cost_of, module=owners[index], overhead=moves)
+        layers.append(replace(layer, macs=None) if not nodes and operands_of(node) else layer)
     return tuple(layers)
-
-
-class _Source:
-    """The source graph, indexed by tensor."""
-
-    def __init__(self, graph: onnx.GraphProto) -> None:
-        self.graph = graph
-        self.names = node_names(graph)
-        self.producer = {tensor: i for i, node in enumerate(graph.node) for tensor in node.output if tensor}
-        self.tensors = set(self.producer) | {value.name for value in graph.input}
-        # Weights and shape arithmetic: folded away before anything runs.
-        self.constants = constant_roots(graph).keys()
-        self.consumers: dict[str, list[int]] = defaultdict(list)
-        for i, node in enumerate(graph.node):
-            for tensor in node.input:
-                self.consumers[tensor].append(i)
-
-    def data_inputs(self, index: int) -> list[str]:
-        """Inputs of a node that depend on the network's input."""
-        return [tensor for tensor in self.graph.node[index].input if tensor and tensor not in self.constants]
 
 
 class _Tensors:
     """For every tensor of the optimised graph, the source tensor whose values it holds."""
 
-    def __init__(self, source: _Source, optimised: onnx.GraphProto) -> None:
+    def __init__(self, source: SourceGraph, optimised: onnx.GraphProto) -> None:
         self._source = source
         self._output_of = {
             name: node.output[0]
@@ -177,65 +140,16 @@ def _stripped(name: str) -> Iterator[str]:
         name = shorter
 
 
-def _claims(source: _Source, optimised: onnx.GraphProto, tensors: _Tensors) -> list[set[int]]:
+def _claims(source: SourceGraph, optimised: onnx.GraphProto, tensors: _Tensors) -> list[set[int]]:
     claims: list[set[int]] = []
-    owner: dict[int, int] = {}
-    for index, node in enumerate(optimised.node):
+    claimed: set[int] = set()
+    for node in optimised.node:
         found: set[int] = set()
         if node.op_type not in _MOVERS:
-            found = {i for i in _between(source, node, tensors) if i not in owner}
-        owner.update(dict.fromkeys(found, index))
+            # A step that writes what it reads, in another type or layout, computes nothing.
+            writes = [known for t in node.output if (known := tensors.alias.get(t)) is not None]
+            found = source.between(tensors.inputs_of(node), writes, tensors.available) - claimed
+        claimed |= found
         claims.append(found)
-    # A source node that no tensor leads to was fused into the step that computes the last of its inputs.
-    for i, node in enumerate(source.graph.node):
-        if i in owner or all(tensor in source.constants for tensor in node.output):
-            continue
-        before = [owner[p] for t in source.data_inputs(i) if (p := source.producer.get(t)) in owner]
-        if before:
-            owner[i] = max(before)
-            claims[owner[i]].add(i)
+    source.adopt(claims)
     return claims
-
-
-def _between(source: _Source, node: onnx.NodeProto, tensors: _Tensors) -> set[int]:
-    reads = tensors.inputs_of(node)
-    # A step that writes what it reads, in another type or layout, computes nothing.
-    pending = [t for tensor in node.output if (t := tensors.alias.get(tensor)) is not None and t not in reads]
-    found: set[int] = set()
-    while pending:
-        index = source.producer.get(pending.pop())
-        if index is None or index in found:
-            continue
-        found.add(index)
-        pending += [t for t in source.data_inputs(index) if t not in reads and t not in tensors.available]
-    return found
-
-
-def _main_node(nodes: Sequence[str], cost_of: Mapping[str, LayerCost]) -> str | None:
-    """The node a fused step is accounted under: the one with the most MACs, else the first."""
-    return max(nodes, key=lambda n: (cost_of[n].macs or 0) if n in cost_of else 0, default=None)
-
-
-class _Neighbours:
-    """Which steps of the optimised graph write and read which tensors."""
-
-    def __init__(self, optimised: onnx.GraphProto) -> None:
-        self._steps = optimised.node
-        self._writer = {
-            tensor: i for i, node in enumerate(optimised.node) for tensor in node.output if tensor
-        }
-        self._readers: dict[str, list[int]] = defaultdict(list)
-        for i, node in enumerate(optimised.node):
-            for tensor in node.input:
-                self._readers[tensor].append(i)
-
-    def owner(self, index: int, owners: Sequence[str | None], *, before: bool) -> str | None:
-        """The module of the step before, whose output is moved; or of the next, which the step is a part of.
-
-        Each is the other's substitute at the network's ends.
-        """
-        step = self._steps[index]
-        writers = [self._writer[tensor] for tensor in step.input if tensor in self._writer]
-        readers = [i for tensor in step.output for i in self._readers.get(tensor, [])]
-        nearest = [*writers, *readers] if before else [*readers, *writers]
-        return next((owners[i] for i in nearest if owners[i] is not None), None)

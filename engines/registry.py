@@ -8,6 +8,8 @@ from perframe.errors import UnavailableError, UsageError
 
 _BUILT_IN = {
     "onnxruntime": "perframe.engines.ort:OnnxRuntime",
+    "tensorrt": "perframe.engines.tensorrt:TensorRt",
+    "tensorrt-rtx": "perframe.engines.tensorrt:TensorRtRtx",
     "torch": "perframe.engines.torch_eager:Torch",
     "fake": "perframe.engines.fake:Fake",
 }

@@ -21,6 +21,7 @@ from perframe.errors import InputError, MeasurementError, OutOfMemoryError, Unav
 from perframe.export.cost import LayerCost, layer_costs
 from perframe.export.onnx_model import OnnxModel
 from perframe.files import atomic_path, sha256_of
+from perframe.progress import Progress, silent
 
 _FORWARD, _BACKWARD = "forward", "backward"
 _LABEL_SEED = 0
@@ -31,6 +32,8 @@ class Torch:
     """See `perframe.engines.base.Backend`. What it runs is the checkpoint, and the ONNX model says what that is."""
 
     name = "torch"
+    default_device = "cpu"
+    tunes = False
 
     def unavailable(self) -> str | None:
         """See `perframe.engines.base.Backend.unavailable`."""
@@ -40,7 +43,9 @@ class Torch:
             return str(error)
         return None
 
-    def build(self, model: OnnxModel, spec: BuildSpec, out: Path) -> EngineArtifact:
+    def build(
+        self, model: OnnxModel, spec: BuildSpec, out: Path, progress: Progress = silent
+    ) -> EngineArtifact:
         """See `perframe.engines.base.Backend.build`.
 
         Raises:

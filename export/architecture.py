@@ -95,6 +95,16 @@ class LayerSpec:
         height, width = self.output_size(input_size)
         return math.prod(self.weight_shape) * height * width
 
+    def activations(self, input_size: tuple[int, int]) -> int:
+        """Input and output elements for one frame."""
+        if self.kind == "fc":
+            return self.in_channels + self.out_channels
+        before, after = (
+            math.prod(math.ceil(side / reduction) for side in input_size)
+            for reduction in (self.reduction // self.stride, self.reduction)
+        )
+        return self.in_channels * before + self.out_channels * after
+
 
 @dataclass(frozen=True)
 class Architecture:

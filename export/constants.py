@@ -69,6 +69,16 @@ def constant_roots(graph: onnx.GraphProto) -> dict[str, str]:
     return roots
 
 
+def size_arithmetic(graph: onnx.GraphProto) -> set[str]:
+    """Return every tensor that is computed from the shapes of others, and from weights at most."""
+    roots = constant_roots(graph)
+    sizes: set[str] = set()
+    for node in graph.node:
+        if node.op_type in _SHAPE_READERS or not sizes.isdisjoint(node.input):
+            sizes.update(name for name in node.output if name in roots)
+    return sizes
+
+
 def small_values(graph: onnx.GraphProto) -> dict[str, Array]:
     """Return the values of the initializers small enough to take part in shape arithmetic.
 

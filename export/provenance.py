@@ -63,6 +63,34 @@ def node_modules(graph: onnx.GraphProto) -> dict[str, str]:
     return modules
 
 
+def write_down_modules(graph: onnx.GraphProto) -> None:
+    """Name every node by its key and note its module in its metadata, in place.
+
+    What is done to the graph afterwards, such as changing weights or putting nodes between, then changes
+    neither.
+    """
+    for node, (key, module) in zip(graph.node, node_modules(graph).items(), strict=True):
+        node.name = key
+        if module_of(node) is None:
+            node.metadata_props.add(key=MODULE_KEY, value=module)
+
+
+def module_of(node: onnx.NodeProto) -> str | None:
+    """Return the module in a node's metadata, if it is noted there."""
+    return next((entry.value for entry in node.metadata_props if entry.key == MODULE_KEY), None)
+
+
+def module_in_name(name: str) -> str | None:
+    """Return the module that a name tells of where there is no graph to ask, else None.
+
+    Args:
+        name: Of a node (`/features/features.0/Conv` -> `features.0`) or of a weight (`fc.weight` -> `fc`).
+    """
+    path = _from_path(name)
+    weight = _PARAMETER.fullmatch(name)
+    return path if path is not None or weight is None else weight["module"]
+
+
 def _from_path(name: str) -> str | None:
     """`/features/features.1/features.1.0/Conv` -> `features.1.0`, `/Conv` -> ``; None for other names."""
     if not name.startswith("/"):

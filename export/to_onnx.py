@@ -16,18 +16,14 @@ from perframe import __version__
 from perframe.errors import BuildError
 from perframe.export.onnx_names import rename_after_modules
 from perframe.export.pytorch import nn, torch
-from perframe.files import atomic_path
+from perframe.export.write_onnx import INLINE_LIMIT_BYTES, write_onnx
 
 OPSET = 20
 _INPUT, _OUTPUT, _BATCH = "input", "logits", "batch"
 # Two frames, so that no dimension of size one is mistaken for one to broadcast.
 _TRACED_FRAMES = 2
-# Protocol buffers end at 2 GiB; the margin is for everything that is not weights.
-_INLINE_LIMIT_BYTES = 2 * 10**9
 # node metadata came with this version of the format
 _IR_VERSION = 10
-# Smaller tensors stay in the model file: scales, shapes and biases are worth reading there.
-_EXTERNAL_FROM_BYTES = 1024
 
 
 def export_onnx(
@@ -36,7 +32,7 @@ def export_onnx(
     path: Path,
     *,
     metadata: Mapping[str, str] | None = None,
-    inline_limit_bytes: int = _INLINE_LIMIT_BYTES,
+    inline_limit_bytes: int = INLINE_LIMIT_BYTES,
 ) -> None:
     """Write a network as ONNX with a free batch axis.
 
@@ -69,7 +65,7 @@ def export_onnx(
     model.ir_version = max(model.ir_version, _IR_VERSION)
     model.producer_name, model.producer_version = "perframe", __version__
     onnx.helper.set_model_props(model, dict(metadata or {}))
-    _write(model, path, inline_limit_bytes)
+    write_onnx(model, path, inline_limit_bytes=inline_limit_bytes)
 
 
 def _output_names(module: nn.Module, frames: torch.Tensor) -> list[str]:
@@ -107,7 +103,7 @@ def _trace(module: nn.Module, frames: torch.Tensor, outputs: list[str]) -> onnx.
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if weight_bytes < _INLINE_LIMIT_BYTES:
+            if weight_bytes < INLINE_LIMIT_BYTES:
                 buffer = io.BytesIO()
                 torch.onnx.export(module, (frames,), buffer, **options)
                 return onnx.load_model_from_string(buffer.getvalue())
@@ -122,38 +118,6 @@ def _trace(module: nn.Module, frames: torch.Tensor, outputs: list[str]) -> onnx.
             f"The network cannot be expressed in ONNX opset {OPSET} ({_reason(error)}).",
             "Replace that operation in the network, or export it yourself and give the .onnx.",
         ) from error
-
-
-def _write(model: onnx.ModelProto, path: Path, inline_limit_bytes: int) -> None:
-    with atomic_path(path) as temporary:
-        if sum(len(tensor.raw_data) for tensor in model.graph.initializer) > inline_limit_bytes:
-            # First the weights: a reader that finds the new model must find its weights.
-            data = path.with_name(f"{path.name}.data")
-            with atomic_path(data) as temporary_data:
-                _move_weights(model, temporary_data, data.name)
-        onnx.save_model(model, temporary)
-        try:
-            onnx.checker.check_model(str(temporary), full_check=True)
-        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-            raise BuildError(
-                f"{path}: the exported graph is not valid ONNX ({_reason(error)}).",
-                "Export the network yourself and give the .onnx.",
-            ) from error
-
-
-def _move_weights(model: onnx.ModelProto, target: Path, location: str) -> None:
-    """Write the large weights to `target` and refer to them as the file `location` beside the model."""
-    with target.open("wb") as file:
-        for tensor in model.graph.initializer:
-            if len(tensor.raw_data) < _EXTERNAL_FROM_BYTES:
-                continue
-            offset = file.tell()
-            file.write(tensor.raw_data)
-            onnx.external_data_helper.set_external_data(
-                tensor, location, offset=offset, length=len(tensor.raw_data)
-            )
-            tensor.data_location = onnx.TensorProto.EXTERNAL
-            tensor.ClearField("raw_data")
 
 
 def _reason(error: Exception) -> str:

@@ -20,7 +20,7 @@ SHORTEST_WINDOW_S = 0.010
 """The shortest averaging window known of any sensor (10 ms, arXiv 2312.02741): it smooths the least."""
 
 # How alike the readings must be one beat later, and how unlike half a beat later.
-_ALIKE, _UNLIKE = 0.5, -0.5
+_ALIKE, _UNLIKE = 0.7, -0.5
 # A beat is seen if the trace holds more than one and a half of it, and the sensor resolves it by 8 readings.
 _LARGEST_SHARE, _LEAST_READINGS = 0.6, 8
 # A load that really switches slowly jumps between its levels. In a beat the sensor's window slides over the edge.
@@ -28,6 +28,11 @@ _BETWEEN = 0.12
 _HARMONICS = 4
 # A load slower than this many updates is followed by the readings, and no beat.
 _RESOLVED = 4.0
+# Bottom and top are those of all readings but this share at either end, and but this many: a short load in a long
+# trace has few readings.
+_STRAY_SHARE, _STRAY = 0.02, 8
+# Within three readings a beat changes by less than this share of its whole height, and a load's switch by more.
+_JUMP = 0.75
 
 
 @dataclass(frozen=True)
@@ -36,32 +41,91 @@ class Swing:
 
     Attributes:
         period_s: Of the swing.
-        amplitude: Half of the way from bottom to top, relative to the mean.
-        cycles: How many of them the trace holds.
+        low_w: Its bottom.
+        high_w: Its top.
+        from_s: When the readings begin to swing.
+        to_s: When they end.
     """
 
     period_s: float
-    amplitude: float
-    cycles: float
+    low_w: float
+    high_w: float
+    from_s: float
+    to_s: float
 
-    @property
-    def error(self) -> float:
-        """How far the mean may be off, relative, because the last swing is incomplete."""
-        return self.amplitude / (2.0 * self.cycles)
+    def error(self, from_s: float, to_s: float, energy_j: float) -> float:
+        """How far the energy of a span may be off, relative: half a swing too much, or too little.
+
+        A span that holds less than that may show its top only, or its bottom.
+
+        Args:
+            from_s: Begin of the span.
+            to_s: Its end.
+            energy_j: Its energy, by the readings.
+        """
+        swinging_s = max(min(to_s, self.to_s) - max(from_s, self.from_s), 0.0)
+        missed_j = (self.high_w - self.low_w) / 2.0 * min(swinging_s, self.period_s / 2.0)
+        return missed_j / energy_j if energy_j > 0.0 else 0.0
 
 
-def find_swing(power_w: Array, step_s: float) -> Swing | None:
+def find_swing(power_w: Array, step_s: float, start_s: float = 0.0) -> Swing | None:
     """Look for the slow swing that a beat leaves in the readings.
 
-    A load that really swings so slowly and smoothly looks the same; a load that switches slowly does not.
+    Rest before and after the load is left out. A load that really swings so slowly and smoothly looks the same as a
+    beat; a load that switches slowly does not.
 
     Args:
         power_w: Mean watts per update of the sensor, evenly spaced.
         step_s: Seconds between them.
+        start_s: When the first of them begins.
     """
     n = len(power_w)
+    for first, last in (_loaded(power_w), (0, n)):
+        lag = _swing_lag(power_w[first:last])
+        if lag is None:
+            continue
+        low_w, high_w = _levels(power_w[first:last])
+        # The half swing before the first and after the last passage of the middle belongs to it, unless the load was
+        # switched there.
+        before, after = (
+            0.0 if _moved(power_w, edge) > _JUMP * (high_w - low_w) else lag / 2.0 for edge in (first, last)
+        )
+        return Swing(
+            period_s=lag * step_s,
+            low_w=low_w,
+            high_w=high_w,
+            from_s=start_s + max(first - before, 0.0) * step_s,
+            to_s=start_s + min(last + after, n) * step_s,
+        )
+    return None
+
+
+def _levels(power_w: Array) -> tuple[float, float]:
+    """Bottom and top of the readings, a few stray ones left out."""
+    ordered_w = np.sort(power_w)
+    stray = min(_STRAY, int(_STRAY_SHARE * len(ordered_w)))
+    return float(ordered_w[stray]), float(ordered_w[-1 - stray])
+
+
+def _loaded(power_w: Array) -> tuple[int, int]:
+    """From where to where readings are on both sides of the middle between bottom and top."""
+    middle_w = sum(_levels(power_w)) / 2.0
+    passages = np.flatnonzero(np.diff(power_w > middle_w)) + 1
+    return (int(passages[0]), int(passages[-1])) if len(passages) else (0, 0)
+
+
+def _moved(power_w: Array, edge: int) -> float:
+    """How far the power moves around the beginning of reading `edge`."""
+    return abs(float(power_w[min(edge + 1, len(power_w) - 1)] - power_w[max(edge - 2, 0)]))
+
+
+def _swing_lag(power_w: Array) -> int | None:
+    """How many readings a swing takes, if they swing."""
+    n = len(power_w)
+    if n < 2 * _LEAST_READINGS:
+        return None
     likeness = autocorrelation(power_w)
-    if likeness is None or n < 2 * _LEAST_READINGS:
+    if likeness is None:
         return None
     # Each lag by the number of pairs that it has: a long swing has few.
     likeness = likeness / (1.0 - np.arange(n) / n)
@@ -78,14 +142,10 @@ def find_swing(power_w: Array, step_s: float) -> Swing | None:
     lag = int(negative[0]) + first + int(np.argmax(rest[:end]))
     if top < _ALIKE or lag < _LEAST_READINGS or float(likeness[:lag].min()) > _UNLIKE:
         return None
-    low, high = (float(level) for level in np.quantile(power_w, (0.02, 0.98)))
+    low, high = _levels(power_w)
     margin = 0.15 * (high - low)
-    if float(np.mean((power_w > low + margin) & (power_w < high - margin))) < _BETWEEN:
-        return None
-    mean = float(np.mean(power_w))
-    if mean <= 0.0:
-        return None
-    return Swing(period_s=lag * step_s, amplitude=(high - low) / 2.0 / mean, cycles=n / lag)
+    between = float(np.mean((power_w > low + margin) & (power_w < high - margin)))
+    return lag if between >= _BETWEEN else None
 
 
 def beat_error(

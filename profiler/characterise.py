@@ -6,6 +6,7 @@ as long as it averages (the method of arXiv 2312.02741, without an external mete
 """
 
 import dataclasses
+import hashlib
 import json
 import os
 import random
@@ -119,10 +120,13 @@ class Response:
         averaging_window_s: Over how long a reading averages; `None` if not known.
         trailing_s: How long it trails the power beyond its update: its delay and half of what it averages over. 0
             where nothing is known beyond the update.
+        update_period_s: How often it changes, from when it was characterised: for a reading that stands too still to
+            tell.
     """
 
     averaging_window_s: float | None = None
     trailing_s: float = 0.0
+    update_period_s: float | None = None
 
 
 def response_of(sensor: Sensor | None) -> Response:
@@ -130,7 +134,8 @@ def response_of(sensor: Sensor | None) -> Response:
     if sensor is None:
         return Response()
     if (found := kept_character(sensor)) is not None:
-        return Response(found.averaging_window_s, found.delay_s + found.averaging_window_s / 2.0)
+        trailing_s = found.delay_s + found.averaging_window_s / 2.0
+        return Response(found.averaging_window_s, trailing_s, found.update_period_s)
     window_s = sensor.averaging_window_s
     return Response(window_s, (window_s or 0.0) / 2.0)
 
@@ -138,10 +143,14 @@ def response_of(sensor: Sensor | None) -> Response:
 def character_path(sensor: Sensor) -> Path:
     """Return where what was found about `sensor` is kept: per device, driver and field, in the user's cache."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    keys = [str(sensor.details[key]) for key in ("uuid", "driver", "field") if key in sensor.details]
-    return (
-        root / "perframe" / "sensors" / (re.sub(r"[^\w.-]+", "-", "-".join([sensor.name, *keys])) + ".json")
-    )
+    details = sensor.details
+    keys = [str(details[key]) for key in ("uuid", "driver", "field") if key in details]
+    if sensor.kind == "modelled" or "uuid" not in details:
+        # Nothing names the device, so everything that is known of it does.
+        known = json.dumps(sorted((key, str(value)) for key, value in details.items()))
+        keys.append(hashlib.sha256(known.encode()).hexdigest()[:12])
+    name = re.sub(r"[^\w.-]+", "-", "-".join([sensor.name, *keys]))
+    return root / "perframe" / "sensors" / f"{name}.json"
 
 
 def keep_character(sensor: Sensor, character: SensorCharacter) -> Path:

@@ -4,7 +4,7 @@
 |---|---|---|
 | `not-steady` | warning | latency or power had not settled when the longest warm-up was over |
 | `noisy` | warning | the interval of the mean latency is wider than 5 % of it |
-| `ended-early` | invalid | the sensor failed in the middle of the windows; the figures are of those before |
+| `ended-early` | invalid | the sensor failed before the end; the figures are of what was seen until then |
 | `few-samples` | info | the 99th percentile rests on fewer than 100 inferences |
 | `energy-absent` | warning | no sensor saw every window |
 | `energy-modelled` | warning | joules are CPU seconds times stated watts |
@@ -31,8 +31,12 @@
 | `clock-drift` | warning | the clock differed by more than 2 % between windows |
 | `other-processes` | invalid, or info if allowed | others used the device |
 | `processes-unknown` | warning | the device does not tell who else used it |
+| `host-bound` | warning | putting inferences into the device's stream takes most of the time |
 | `host-starved` | warning | the device stood idle for more than 10 % of the time between launches |
 | `pace-missed` | warning | inferences at the camera's pace began late |
+| `closure` | info, warning or invalid | how far layers that were measured for themselves add up to the network |
+| `layers-unmeasured` | info | layers that could not be measured for themselves, or not in the time given |
+| `layers-missing` | info | the runtime told no layer's time |
 | `layers-gap` | info | the layers' times do not add up to the network's within 10 % |
 | `layers-unattributed` | warning | more than 1 % of the layers' time has no source module |
 """
@@ -42,7 +46,8 @@ from collections.abc import Iterator, Sequence
 
 from perframe.errors import MeasurementError
 from perframe.profiler.device_checks import of_device
-from perframe.profiler.energy_checks import of_calibration, of_energy, of_idle, of_windows
+from perframe.profiler.device_times import device_time_quality
+from perframe.profiler.energy_checks import of_calibration, of_energy, of_idle, of_uncertainty, of_windows
 from perframe.profiler.result import BatchResult, Latency, LayerResult, Profile, Quality, WarmUp
 
 _NOISY = 0.05
@@ -60,11 +65,13 @@ def quality_of(result: BatchResult, *, allow_others: bool) -> tuple[Quality, ...
         allow_others: Whether other processes on the device were allowed explicitly.
     """
     return (
-        *_of_latency(result.warm_up, result.latency),
+        *(_of_warm_up(result.warm_up) if result.warm_up else ()),
+        *(_of_latency(result.latency) if result.latency else ()),
+        *(device_time_quality(result.device_time) if result.device_time else ()),
         *of_energy(result.energy),
         *of_idle(result.energy),
         *of_calibration(result.energy),
-        *of_windows(result.energy.windows, result.energy, result.latency.p50_s),
+        *(of_windows(result.energy.windows, result.energy, result.latency.p50_s) if result.latency else ()),
         *(of_windows(result.paced.windows, result.energy, 1.0 / result.paced.fps) if result.paced else ()),
         *(of_device(result.device_state, allow_others) if result.device_state else ()),
         *_of_layers(result.latency, result.layers),
@@ -75,6 +82,16 @@ def quality_of(result: BatchResult, *, allow_others: bool) -> tuple[Quality, ...
 def ended_early(failure: MeasurementError, windows: int) -> Quality:
     """Say that the windows ended before their time, and how many there are."""
     return Quality("ended-early", "invalid", f"After {windows} windows: {failure.message}", failure.hint)
+
+
+def layers_missing() -> Quality:
+    """Say that the profiling pass was asked for and gave nothing."""
+    return Quality(
+        "layers-missing",
+        "info",
+        "The runtime told no layer's time.",
+        "Look at the layers with another --engine, or import a profile of trtexec.",
+    )
 
 
 def require_valid(profile: Profile) -> None:
@@ -91,7 +108,7 @@ def require_valid(profile: Profile) -> None:
                 )
 
 
-def _of_latency(warm_up: WarmUp, latency: Latency) -> Iterator[Quality]:
+def _of_warm_up(warm_up: WarmUp) -> Iterator[Quality]:
     if not warm_up.steady:
         yield Quality(
             "not-steady",
@@ -99,6 +116,9 @@ def _of_latency(warm_up: WarmUp, latency: Latency) -> Iterator[Quality]:
             f"Latency or power had not settled after {warm_up.duration_s:.1f} s of warm-up.",
             "Stop other work on the machine, or give a longer --warm-up-s.",
         )
+
+
+def _of_latency(latency: Latency) -> Iterator[Quality]:
     mean = latency.mean
     if (
         mean.low is not None
@@ -120,12 +140,11 @@ def _of_latency(warm_up: WarmUp, latency: Latency) -> Iterator[Quality]:
         )
 
 
-def _of_layers(latency: Latency, layers: Sequence[LayerResult]) -> Iterator[Quality]:
+def _of_layers(latency: Latency | None, layers: Sequence[LayerResult]) -> Iterator[Quality]:
     if not layers:
         return
     total_s = math.fsum(layer.latency_s for layer in layers)
-    gap = (latency.p50_s - total_s) / latency.p50_s
-    if abs(gap) > _GAP:
+    if latency is not None and abs((latency.p50_s - total_s) / latency.p50_s) > _GAP:
         yield Quality(
             "layers-gap",
             "info",
@@ -143,10 +162,16 @@ def _of_layers(latency: Latency, layers: Sequence[LayerResult]) -> Iterator[Qual
 
 
 def _of_pace(result: BatchResult) -> Iterator[Quality]:
-    if result.paced is not None and result.paced.missed_share > _MISSED:
+    paced = result.paced
+    if paced is None:
+        return
+    yield from of_uncertainty(
+        paced.relative_uncertainty, paced.edge_error, len(paced.windows), "At the camera's pace it"
+    )
+    if paced.missed_share > _MISSED:
         yield Quality(
             "pace-missed",
             "warning",
-            f"{result.paced.missed_share:.0%} of the inferences at {result.paced.fps:g} per second began late.",
+            f"{paced.missed_share:.0%} of the inferences at {paced.fps:g} per second began late.",
             "The device is too slow for this pace: give a lower --fps or a smaller batch.",
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from perframe.engines.clock import SystemClock
+from perframe.engines.cuda import cuda_unavailable
 from perframe.engines.registry import backend_named, backend_names
 from perframe.errors import PerframeError, UnavailableError, UsageError
 from perframe.profiler.characterise import SensorCharacter, characterise, keep_character, kept_character
@@ -143,9 +144,12 @@ def characterise_sensor(spec: str, device: str, switches: int = 20) -> tuple[Sen
 
 def _engine(name: str) -> Finding:
     try:
-        backend_named(name)
+        backend = backend_named(name)
     except PerframeError as error:
         return Finding("engine", name, False, error.message, error.hint)
+    if backend.default_device != "cpu" and (reason := cuda_unavailable()) is not None:
+        message, _, remedy = reason.partition("\n")
+        return Finding("engine", name, True, f"can build, but not run: {message}", remedy)
     return Finding("engine", name, True, "can build and run", "")
 
 
@@ -181,6 +185,7 @@ def _character(character: SensorCharacter | None) -> list[str]:
     if character is None:
         return []
     return [
+        f"characterised: updates every {character.update_period_s * 1e3:.0f} ms",
         f"averages over {character.averaging_window_s * 1e3:.0f} ms",
         f"late by {character.delay_s * 1e3:.0f} ms",
     ]

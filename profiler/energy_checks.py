@@ -49,25 +49,39 @@ def of_energy(energy: Energy) -> Iterator[Quality]:
             "Energy comes from a recorded trace that was played beside this run.",
             "Believe it only if the trace was recorded during the same work.",
         )
-    if energy.relative_uncertainty is not None and energy.relative_uncertainty > _CONCLUSIVE:
+    yield from of_uncertainty(
+        energy.relative_uncertainty, energy.edge_error, len(energy.windows), "The energy per frame"
+    )
+
+
+def of_uncertainty(
+    relative: float | None, edge_error: float | None, windows: int, what: str
+) -> Iterator[Quality]:
+    """Say that a figure is too uncertain to decide anything, and what would help.
+
+    Args:
+        relative: Its relative uncertainty, if known.
+        edge_error: The part of it that may be missed at the windows' ends.
+        windows: How many it rests on.
+        what: The figure, for the message.
+    """
+    if relative is not None and relative > _CONCLUSIVE:
         # The interval shrinks with the square root of the windows; what is missed at their ends does not.
-        edge = min(energy.edge_error or 0.0, 0.9 * _CONCLUSIVE)
-        factor = math.ceil(
-            ((energy.relative_uncertainty - (energy.edge_error or 0.0)) / (_CONCLUSIVE - edge)) ** 2
-        )
+        edge = min(edge_error or 0.0, 0.9 * _CONCLUSIVE)
+        factor = math.ceil(((relative - (edge_error or 0.0)) / (_CONCLUSIVE - edge)) ** 2)
         yield Quality(
             "energy-inconclusive",
             "warning",
-            f"The energy per frame is known to {energy.relative_uncertainty:.1%} only; 2 % would be conclusive.",
-            f"Measure about {factor} times as long: --windows {factor * len(energy.windows)}."
+            f"{what} is known to {relative:.1%} only; 2 % would be conclusive.",
+            f"Measure about {factor} times as long: --windows {factor * windows}."
             if factor > 1
             else "Measure longer windows: a smaller --edge-error.",
         )
-    if energy.edge_error is not None and energy.edge_error > _EDGE:
+    if edge_error is not None and edge_error > _EDGE:
         yield Quality(
             "edge-error",
             "warning",
-            f"Up to {energy.edge_error:.1%} of a window's energy may be missed at its ends.",
+            f"{what}: up to {edge_error:.1%} of a window's energy may be missed at its ends.",
             "Leave --window-s out and give a smaller --edge-error: the length is then chosen for the sensor.",
         )
 
@@ -246,7 +260,7 @@ def _of_sources(
 def _drift(values: Sequence[float]) -> float | None:
     """Relative rise over the windows if it is steady: every third of them above, or below, the one before."""
     third = len(values) // 3
-    if third < 2:
+    if third < 1:
         return None
     first, middle, last = (math.fsum(values[i * third : (i + 1) * third]) / third for i in range(3))
     if not (first < middle < last or first > middle > last):

@@ -7,23 +7,16 @@ from dataclasses import dataclass
 from statistics import median
 
 from perframe.engines.base import Engine, LayerTiming
+from perframe.engines.device_engine import DeviceEngine, DeviceTiming
 from perframe.errors import MeasurementError
 from perframe.profiler.characterise import Response
 from perframe.profiler.energy import Meter, Stretch
 from perframe.profiler.plan import MeasurementPlan
 from perframe.profiler.result import WarmUp, Window
 from perframe.profiler.stats import quantile
-from perframe.profiler.steadiness import is_stationary
+from perframe.profiler.warm_up import Rest, at_rest, rest_s, warm_up
 from perframe.progress import Progress
 
-# Warm-up has ended when latency and power of one stretch are this close to those of the stretch before it.
-_STEADY_WITHIN = 0.02
-_STRETCH_S = 0.2
-_STRETCH_ITERATIONS = 3
-_TREND_ITERATIONS = 100
-_STRETCH_UPDATES = 10
-_IDLE_UPDATES = 20
-_IDLE_STRETCHES = 8
 # As slow as the sensors of most cards, for one whose reading stood too still to say.
 _UNKNOWN_PERIOD_S = 0.1
 # Where the sensor sets no length: long enough for a scheduler's hiccup to weigh little.
@@ -39,21 +32,6 @@ class Observed:
 
     window: Window
     latencies_s: tuple[float, ...]
-    stretch: Stretch
-
-
-@dataclass(frozen=True)
-class Rest:
-    """The device with nothing to do.
-
-    Attributes:
-        power_w: Mean of the last stretch.
-        settled: Whether that stretch was like the one before it.
-        stretch: What was seen of the device in it.
-    """
-
-    power_w: float
-    settled: bool
     stretch: Stretch
 
 
@@ -89,7 +67,8 @@ class Measured:
         update_period_s: Of the sensor's reading, as far as it is known.
         response: Of the sensor.
         layers: The profiling pass; empty where none was asked for.
-        failure: What ended the windows early; what was observed until then is all there is.
+        device: Inferences timed by the device's own events, where it has some.
+        failure: What ended the measurement early; what was observed until then is all there is.
     """
 
     warm_up: WarmUp
@@ -100,6 +79,7 @@ class Measured:
     update_period_s: float | None
     response: Response
     layers: tuple[LayerTiming, ...]
+    device: tuple[DeviceTiming, ...] = ()
     failure: MeasurementError | None = None
 
 
@@ -126,43 +106,63 @@ def measure(
         scheduled: Told how long the windows will be, before the first of them.
         progress: Told what is going on.
     """
-    before = _rest(engine, meter, plan, progress) if idle else None
-    warm_up, active_w = _warm_up(engine, meter, plan, progress)
-    period_s = meter.update_period_s() or (_UNKNOWN_PERIOD_S if meter.polls else None)
+    before = at_rest(engine.clock, meter, plan, progress) if idle else None
+    warmed, active_w = warm_up(engine, meter, plan, progress)
+    period_s = meter.update_period_s() or (
+        response.update_period_s or _UNKNOWN_PERIOD_S if meter.polls else None
+    )
     window_s = window_length_s(
         plan, period_s, response.trailing_s, before.power_w if before else None, active_w
     )
-    windows_s = plan.windows * (window_s + (period_s or 0.0) / 2.0) * (1 if plan.fps is None else 2)
-    after_s = 2.0 * _rest_s(meter, plan) if idle else 0.0
-    scheduled(
-        Schedule(batch, plan.windows, window_s, windows_s + after_s + plan.layer_s, meter.update_period_s())
-    )
+    scheduled(_schedule(plan, batch, window_s, period_s, 2.0 * rest_s(meter, plan) if idle else 0.0))
     pacer = _Pacer(engine, meter, plan, batch, window_s)
     saturated = pacer.windows(None, f"measuring, {plan.windows} x {window_s:.1f} s", progress)
-    if pacer.failure is not None:
-        return Measured(
-            warm_up, saturated, (), 0.0, None, meter.update_period_s(), response, (), pacer.failure
-        )
+    if len(saturated) < 2 and pacer.failure is not None:
+        # Two windows are the least that says anything; with fewer there is nothing to keep.
+        raise pacer.failure
     paced: tuple[Observed, ...] = ()
-    if plan.fps is not None:
-        paced = pacer.windows(1.0 / plan.fps, f"measuring at {plan.fps:g} inferences/s", progress)
-    after = _rest(engine, meter, plan, progress) if idle else None
+    after: Rest | None = None
     layers: tuple[LayerTiming, ...] = ()
-    if plan.layer_s > 0:
+    if plan.fps is not None and pacer.failure is None:
+        paced = pacer.windows(1.0 / plan.fps, f"measuring at {plan.fps:g} inferences/s", progress)
+    failure = pacer.failure
+    if idle and failure is None:
+        try:
+            after = at_rest(engine.clock, meter, plan, progress)
+        except MeasurementError as error:
+            failure = error
+    device: tuple[DeviceTiming, ...] = ()
+    least, most = _LAYER_ITERATIONS
+    iterations = min(max(math.ceil(plan.layer_s / median(saturated[-1].latencies_s)), least), most)
+    if isinstance(engine, DeviceEngine) and failure is None:
+        progress("timing on the device", 0.0)
+        device = tuple(engine.run_timed(iterations))
+    if plan.layer_s > 0 and failure is None:
         progress("timing layers", 0.0)
-        least, most = _LAYER_ITERATIONS
-        wanted = math.ceil(plan.layer_s / median(saturated[-1].latencies_s))
-        layers = tuple(engine.layer_timings(min(max(wanted, least), most)))
+        layers = tuple(engine.layer_timings(iterations))
     return Measured(
-        warm_up=warm_up,
+        warm_up=warmed,
         saturated=saturated,
-        paced=paced,
+        # A mean needs two windows here as well.
+        paced=paced if len(paced) > 1 else (),
         missed=pacer.missed / max(sum(len(each.latencies_s) for each in paced), 1),
         rest=None if before is None or after is None else (before, after),
         update_period_s=meter.update_period_s(),
         response=response,
         layers=layers,
+        device=device,
+        failure=failure,
     )
+
+
+def _schedule(
+    plan: MeasurementPlan, batch: int, window_s: float, period_s: float | None, after_s: float
+) -> Schedule:
+    """What is left of a batch size once its windows' length is known."""
+    pause_s = (period_s or 0.0) / 2.0
+    paced_s = 0.0 if plan.fps is None else max(window_s, plan.window_iterations / plan.fps) + pause_s
+    left_s = plan.windows * (window_s + pause_s + paced_s) + after_s + plan.layer_s
+    return Schedule(batch, plan.windows, window_s, left_s, period_s)
 
 
 def window_length_s(
@@ -202,80 +202,30 @@ def window_phases(windows: int, seed: int) -> list[float]:
     return phases
 
 
-def pause_s(now_s: float, update_period_s: float | None, phase: float) -> float:
-    """Return how long to wait until the sensor's cycle of `update_period_s` is at `phase`."""
-    if not update_period_s:
-        return 0.0
-    return (phase * update_period_s - now_s) % update_period_s
+class PhaseShift:
+    """When windows begin, so that between them they see every moment of the sensor's cycle.
 
+    Each is placed against the one before: over the short time between two windows an update period that is known to one
+    per cent is enough, and since the machine was started no period is known well enough.
 
-def _rest(engine: Engine, meter: Meter, plan: MeasurementPlan, progress: Progress) -> Rest | None:
-    """Watch the device at rest until its power has settled: the reading lags, and clocks come down slowly."""
-    before_w: float | None = None
-    settled = False
-    for attempt in range(_IDLE_STRETCHES):
-        progress("at rest", attempt / _IDLE_STRETCHES)
-        meter.start()
-        engine.clock.sleep(_rest_s(meter, plan))
-        stretch = meter.stop()
-        if stretch.energy_j is None:
-            return None
-        now_w = stretch.energy_j / stretch.duration_s
-        settled = before_w is not None and abs(now_w - before_w) <= _STEADY_WITHIN * abs(before_w)
-        if settled:
-            break
-        before_w = now_w
-    return Rest(now_w, settled, stretch)
+    Args:
+        windows: How many.
+        seed: Of their order.
+    """
 
+    def __init__(self, windows: int, seed: int) -> None:
+        self._phases = iter(window_phases(windows, seed))
+        self._previous: tuple[float, float] | None = None
 
-def _rest_s(meter: Meter, plan: MeasurementPlan) -> float:
-    return max(plan.idle_s, _IDLE_UPDATES * (meter.update_period_s() or 0.0))
-
-
-def _warm_up(
-    engine: Engine, meter: Meter, plan: MeasurementPlan, progress: Progress
-) -> tuple[WarmUp, float | None]:
-    clock = engine.clock
-    start_s = clock.now_s()
-    iterations = 0
-    before: tuple[float, float | None] | None = None
-    latencies_before: list[float] = []
-    steady = False
-    power_w: float | None = None
-    while not steady:
-        latencies: list[float] = []
-        least_s = max(_STRETCH_S, _STRETCH_UPDATES * (meter.update_period_s() or 0.0))
-        meter.start()
-        stretch_s = clock.now_s()
-        while len(latencies) < _STRETCH_ITERATIONS or clock.now_s() - stretch_s < least_s:
-            begun_s = clock.now_s()
-            engine.run(1)
-            latencies.append(clock.now_s() - begun_s)
-        seen = meter.stop()
-        power_w = None if seen.energy_j is None else seen.energy_j / seen.duration_s
-        iterations += len(latencies)
-        now = (median(latencies), power_w)
-        # The windows' length follows from the sensor's period, so warm-up lasts until that is known too.
-        period_known = not meter.polls or meter.update_period_s() is not None
-        steady = (
-            period_known
-            and before is not None
-            and all(
-                was is None or is_now is None or abs(is_now - was) <= _STEADY_WITHIN * abs(was)
-                for was, is_now in zip(before, now, strict=True)
-            )
-            # Two stretches may be alike while both rise; few inferences are too few to say.
-            and (
-                len(latencies_before) + len(latencies) < _TREND_ITERATIONS
-                or is_stationary([*latencies_before, *latencies], tolerance=_STEADY_WITHIN)
-            )
-        )
-        before, latencies_before = now, latencies
-        elapsed_s = clock.now_s() - start_s
-        progress("warming up", min(elapsed_s / plan.warm_up_s, 1.0) if plan.warm_up_s else 1.0)
-        if elapsed_s >= plan.warm_up_s:
-            break
-    return WarmUp(duration_s=clock.now_s() - start_s, iterations=iterations, steady=steady), power_w
+    def pause_s(self, now_s: float, update_period_s: float | None) -> float:
+        """Return how long to wait before the next window begins."""
+        phase = next(self._phases)
+        pause_s = 0.0
+        if self._previous is not None and update_period_s:
+            begun_s, before = self._previous
+            pause_s = ((phase - before) * update_period_s - (now_s - begun_s)) % update_period_s
+        self._previous = now_s + pause_s, phase
+        return pause_s
 
 
 class _Pacer:
@@ -287,24 +237,20 @@ class _Pacer:
         self._engine, self._meter, self._plan, self._batch = engine, meter, plan, batch
         self._window_s = window_s
         self._origin_s = engine.clock.now_s()
-        self._phases = window_phases(plan.windows, plan.seed)
         self.missed = 0
         self.failure: MeasurementError | None = None
 
     def windows(self, tick_s: float | None, what: str, progress: Progress) -> tuple[Observed, ...]:
+        """Measure windows until there are enough or the sensor fails, which is kept as `failure`."""
         observed = []
-        for index in range(self._plan.windows):
-            progress(what, index / self._plan.windows)
-            clock = self._engine.clock
-            clock.sleep(pause_s(clock.now_s(), self._meter.update_period_s(), self._phases[index]))
-            try:
+        clock, shift = self._engine.clock, PhaseShift(self._plan.windows, self._plan.seed)
+        try:
+            for index in range(self._plan.windows):
+                progress(what, index / self._plan.windows)
+                clock.sleep(shift.pause_s(clock.now_s(), self._meter.update_period_s()))
                 observed.append(self._window(tick_s))
-            except MeasurementError as error:
-                # Two windows are the least that says anything; with fewer there is nothing to keep.
-                if tick_s is not None or len(observed) < 2:
-                    raise
-                self.failure = error
-                break
+        except MeasurementError as error:
+            self.failure = error
         return tuple(observed)
 
     def _window(self, tick_s: float | None) -> Observed:

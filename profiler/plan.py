@@ -1,8 +1,11 @@
 """What will be measured, for how long: settled before the first inference, and kept in the result."""
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from perframe.errors import UsageError
+
+LayerEnergy: TypeAlias = Literal["attributed", "replayed", "marginal"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,10 @@ class MeasurementPlan:
         fps: Also run at a camera's pace: one inference every 1 / fps seconds. `None` leaves that out.
         allow_other_processes: Whether a measurement is valid while others use the device.
         seed: Of the random inputs.
+        transfers: Whether every inference copies its inputs to the device and its outputs back, on engines that keep
+            them there otherwise.
+        layer_energy: How a layer's energy is found, see `perframe.profiler.layer_energy`.
+        layer_budget_s: Seconds that may be spent on it per batch size; `None` measures every layer.
     """
 
     batches: tuple[int, ...] = (1,)
@@ -36,6 +43,9 @@ class MeasurementPlan:
     seed: int = 0
     fps: float | None = None
     allow_other_processes: bool = False
+    transfers: bool = False
+    layer_energy: LayerEnergy = "attributed"
+    layer_budget_s: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse a plan that cannot give a result.
@@ -59,5 +69,11 @@ class MeasurementPlan:
                 f"Edge error {self.edge_error}: expected a share of a window's energy.",
                 "Give --edge-error 0.005.",
             )
+        if self.layer_energy != "attributed" and self.layer_s == 0:
+            raise UsageError(
+                f"Layer energy {self.layer_energy}: it needs the per-layer pass.", "Leave --no-layers out."
+            )
+        if self.layer_budget_s is not None and not 0 < self.layer_budget_s <= 1e6:
+            raise UsageError("The layers' time budget is not above 0.", "Give --layer-budget 60.")
         if self.fps is not None and not 0 < self.fps <= 1e6:
             raise UsageError(f"{self.fps} frames per second: expected more than 0.", "Give --fps 30.")

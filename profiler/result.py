@@ -35,7 +35,7 @@ class Window:
         energy_j: Gross joules of the window; `None` if unknown.
         counter_j: The same by the device's own counter, where it was read beside the power readings.
         readings: Distinct power readings in it; `None` where energy comes from a counter.
-        cpu_s: CPU seconds this process spent in it.
+        cpu_s: CPU seconds this process spent in it; `None` where another measured.
         p50_s: Median seconds per inference in it.
         p90_s: 90th percentile.
         p99_s: 99th percentile.
@@ -47,7 +47,7 @@ class Window:
     energy_j: float | None
     counter_j: float | None
     readings: int | None
-    cpu_s: float
+    cpu_s: float | None
     p50_s: float
     p90_s: float
     p99_s: float
@@ -223,18 +223,19 @@ class LayerMeasurement:
             `marginal`: executed more often within the network, whose cost is regressed on how often.
         latency_s: Seconds per inference, less what calling an engine costs anyway; `None` if it was not measured.
         energy_j: Joules per frame, above idle where the sensor sees the device at rest; `None` if unknown.
-        copies: How often one inference of the measured engine executes the step; for `marginal`, the most often.
+        copies: How often one run of the measured engine executes the step; for `marginal`, how much more often at
+            most.
         buffer_bytes: Inputs, outputs and weights that these copies go through.
         steady: Whether latency and power had settled before the windows.
         reason: Why it was not measured; `None` if it was.
     """
 
     method: LayerMethod
-    latency_s: Estimate | None
-    energy_j: Estimate | None
-    copies: int
-    buffer_bytes: int
-    steady: bool
+    latency_s: Estimate | None = None
+    energy_j: Estimate | None = None
+    copies: int | None = None
+    buffer_bytes: int | None = None
+    steady: bool | None = None
     reason: str | None = None
 
 
@@ -256,6 +257,8 @@ class LayerResult:
         intensity: MACs / (parameters + activations).
         groups: Number of groups g, of a convolution.
         group_size: Input channels per group G, of a convolution.
+        kernel: The runtime's name of the kernel that it chose, where it tells.
+        format: Layout and data type of what the step writes, in the runtime's words, where it tells.
         energy_j: Joules per frame.
         energy_method: How `energy_j` came about: `attributed` = its time share of the energy above idle, or a
             method of `LayerMeasurement`.
@@ -278,6 +281,8 @@ class LayerResult:
     energy_j: float | None
     energy_method: str | None
     measured: tuple[LayerMeasurement, ...] = ()
+    kernel: str | None = None
+    format: str | None = None
 
 
 @dataclass(frozen=True)
@@ -315,14 +320,75 @@ class Closure:
 
 
 @dataclass(frozen=True)
+class Build:
+    """One of several builds of an engine.
+
+    Attributes:
+        artifact_sha256: Of the engine file.
+        build_s: Seconds the build took.
+        windows: Measured on it.
+        latency_s: Mean seconds per inference.
+        epf_j: Mean joules per frame.
+    """
+
+    artifact_sha256: str
+    build_s: float
+    windows: int
+    latency_s: float | None
+    epf_j: float | None
+
+
+@dataclass(frozen=True)
+class DeviceTime:
+    """Inferences as events in the device's stream time them, without what the host adds.
+
+    Attributes:
+        device: The GPU.
+        library: What made the events, with its version.
+        graph: Whether an inference was one launch of a CUDA graph.
+        no_graph: Why not.
+        transfers: Whether inputs and outputs were copied in every inference.
+        samples: Inferences behind the figures.
+        compute_p50_s: Median seconds on the device, without transfers.
+        compute_p90_s: 90th percentile.
+        compute_p99_s: 99th percentile.
+        enqueue_p50_s: Median seconds on the host to put an inference into the stream.
+        upload_p50_s: Median seconds to copy the inputs; `None` without transfers.
+        download_p50_s: Median seconds to copy the outputs.
+    """
+
+    device: str
+    library: str
+    graph: bool
+    no_graph: str | None
+    transfers: bool
+    samples: int
+    compute_p50_s: float
+    compute_p90_s: float
+    compute_p99_s: float
+    enqueue_p50_s: float
+    upload_p50_s: float | None
+    download_p50_s: float | None
+
+
+@dataclass(frozen=True)
+class FailedBatch:
+    """A batch size that could not be measured, and why."""
+
+    batch: int
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True)
 class BatchResult:
     """Everything measured at one batch size.
 
     Attributes:
         batch: Frames per inference.
-        inputs_sha256: Of the input values.
-        warm_up: Before the windows.
-        latency: Whole network.
+        inputs_sha256: Of the input values; `None` where another program chose them.
+        warm_up: Before the windows; `None` if it is not known.
+        latency: Whole network; `None` for imported times of layers alone.
         energy: Whole network.
         paced: Whole network at a camera's pace; `None` unless asked for.
         device_state: `None` where the sensor does not tell.
@@ -333,12 +399,14 @@ class BatchResult:
         attributed_share: Share of the steps' time that has a source module.
         quality: What to know before believing the figures.
         closures: How far the steps add up to the network, per method.
+        device_time: The device's own times, where it tells them.
+        builds: The builds of the engine that were measured, where there were several.
     """
 
     batch: int
-    inputs_sha256: str
-    warm_up: WarmUp
-    latency: Latency
+    inputs_sha256: str | None
+    warm_up: WarmUp | None
+    latency: Latency | None
     energy: Energy
     paced: Paced | None
     device_state: DeviceState | None
@@ -348,19 +416,24 @@ class BatchResult:
     attributed_share: float | None
     quality: tuple[Quality, ...]
     closures: tuple[Closure, ...] = ()
+    device_time: DeviceTime | None = None
+    builds: tuple[Build, ...] = ()
 
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """The engine that was measured, see `perframe.engines.base.EngineArtifact`."""
+    """The engine that was measured, see `perframe.engines.base.EngineArtifact`.
+
+    What is not known of an imported one is `None`.
+    """
 
     backend: str
-    version: str
+    version: str | None
     device: str
     provider: str
     threads: int | None
-    artifact_sha256: str
-    build_s: float
+    artifact_sha256: str | None
+    build_s: float | None
 
 
 @dataclass(frozen=True)
@@ -376,8 +449,9 @@ class Profile:
         environment: The machine and the software, for people.
         regime: `inference`, or `training` (forward and backward).
         identity: What must agree before two results may be compared.
-        plan: What was to be measured.
+        plan: What was to be measured; `None` where another program decided it.
         batches: What was measured.
+        failed: Batch sizes that the device had not the memory for.
     """
 
     created: str
@@ -388,8 +462,9 @@ class Profile:
     environment: Mapping[str, str | float | None]
     regime: Literal["inference", "training"]
     identity: Mapping[str, str | float | None]
-    plan: MeasurementPlan
+    plan: MeasurementPlan | None
     batches: tuple[BatchResult, ...]
+    failed: tuple[FailedBatch, ...] = ()
 
 
 def profile_to_json(profile: Profile) -> str:

@@ -3,11 +3,15 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from statistics import median
+from statistics import fmean, median
 
 from perframe.engines.base import EngineLayer, LayerTiming
+from perframe.engines.device_engine import Execution
+from perframe.engines.tensorrt_tactics import uses_tensor_cores
 from perframe.export.cost import sum_or_none
-from perframe.profiler.checks import ended_early, quality_of
+from perframe.profiler.calibration import holds
+from perframe.profiler.checks import ended_early, layers_missing, quality_of
+from perframe.profiler.device_times import device_time
 from perframe.profiler.energy import Stretch
 from perframe.profiler.loop import Measured, Observed
 from perframe.profiler.plan import MeasurementPlan
@@ -34,6 +38,7 @@ def summarise(
     inputs_sha256: str,
     sensor: Sensor | None,
     layers: Sequence[EngineLayer],
+    execution: Execution | None = None,
 ) -> BatchResult:
     """Compute the result of one batch size from what was observed.
 
@@ -44,10 +49,11 @@ def summarise(
         inputs_sha256: Of the inputs that were bound.
         sensor: What the windows' joules came from; `None` without one.
         layers: The engine's steps.
+        execution: How the engine runs on its device, where it tells.
     """
     latency = _latency(measured.saturated, batch)
     energy = _energy(measured, sensor)
-    rows = layer_results(measured.layers, layers, _attributable_j(energy))
+    rows = layer_results(measured.layers, layers, attributable_j(energy))
     total_s = math.fsum(row.latency_s for row in rows) if rows else None
     state = device_state(
         [each.stretch for each in measured.saturated],
@@ -69,8 +75,11 @@ def summarise(
         layers_gap_s=None if total_s is None else latency.p50_s - total_s,
         attributed_share=math.fsum(row.share for row in rows if row.module is not None) if rows else None,
         quality=(),
+        device_time=device_time(measured.device, execution) if measured.device and execution else None,
     )
     quality = quality_of(result, allow_others=plan.allow_other_processes)
+    if plan.layer_s > 0 and not rows and measured.failure is None:
+        quality = (*quality, layers_missing())
     if measured.failure is not None:
         quality = (ended_early(measured.failure, len(measured.saturated)), *quality)
     return replace(result, quality=quality)
@@ -162,6 +171,8 @@ def layer_results(
                 intensity=layer.macs / touched if layer.macs and touched else None,
                 groups=layer.groups,
                 group_size=layer.group_size,
+                kernel=layer.kernel,
+                format=layer.format,
                 energy_j=None if epf_j is None else share * epf_j,
                 energy_method=None if epf_j is None else "attributed",
             )
@@ -183,6 +194,7 @@ class ModuleTotal:
         groups: Of the same step.
         group_size: Of the same step.
         energy_j: Joules per frame.
+        tensor_cores: Whether that step's kernel is one for tensor cores, as far as its name tells.
     """
 
     module: str | None
@@ -194,6 +206,7 @@ class ModuleTotal:
     groups: int | None
     group_size: int | None
     energy_j: float | None
+    tensor_cores: bool | None
 
 
 def by_module(layers: Sequence[LayerResult]) -> tuple[ModuleTotal, ...]:
@@ -216,6 +229,7 @@ def by_module(layers: Sequence[LayerResult]) -> tuple[ModuleTotal, ...]:
                 groups=main.groups,
                 group_size=main.group_size,
                 energy_j=math.fsum(energies) if energies else None,
+                tensor_cores=uses_tensor_cores(main.kernel),
             )
         )
     return tuple(totals)
@@ -253,7 +267,7 @@ def _energy(measured: Measured, sensor: Sensor | None) -> Energy:
         idle_before_w=rest[0].power_w if rest else None,
         idle_after_w=rest[1].power_w if rest else None,
         idle_settled=rest[0].settled and rest[1].settled if rest else None,
-        relative_uncertainty=_relative(
+        relative_uncertainty=relative_uncertainty(
             epf_j, edge_error, polled=any(w.readings is not None for w in windows)
         ),
         absolute_uncertainty=_absolute(sensor, calibration, windows) if epf_j else None,
@@ -288,12 +302,12 @@ def _absolute(
     """A calibration's uncertainty holds where it was made; beyond that the sensor is as good as without it."""
     if sensor is None:
         return None
-    if calibration is not None and isinstance(sensor, Calibrated):
-        powers_w = [w.energy_j / w.duration_s for w in windows if w.energy_j is not None]
-        covered = calibration.low_w <= min(powers_w) and max(powers_w) <= calibration.high_w
-        if not (covered and calibration.same_field):
-            return sensor.uncorrected_uncertainty
-    return sensor.absolute_uncertainty
+    powers_w = [w.energy_j / w.duration_s for w in windows if w.energy_j is not None]
+    accuracy = sensor.accuracy
+    if isinstance(sensor, Calibrated) and calibration is not None:
+        fits = holds(calibration, min(powers_w), max(powers_w))
+        accuracy = sensor.accuracy if fits else sensor.uncorrected_accuracy
+    return None if accuracy is None else accuracy.at(fmean(powers_w))
 
 
 def _epf_and_power(windows: Sequence[Window]) -> tuple[Estimate | None, Estimate | None]:
@@ -318,7 +332,14 @@ def _above_idle(windows: Sequence[Window], before_w: float, after_w: float) -> E
     return replace(above, low=above.low - unknown_j, high=above.high + unknown_j)
 
 
-def _relative(epf_j: Estimate | None, edge_error: float | None, *, polled: bool) -> float | None:
+def relative_uncertainty(epf_j: Estimate | None, edge_error: float | None, *, polled: bool) -> float | None:
+    """Return how far an energy per frame may be off others of this device and sensor; `None` if that is not known.
+
+    Args:
+        epf_j: It, with its interval.
+        edge_error: What may be missed at the windows' ends.
+        polled: Whether it comes from power readings.
+    """
     # What a polled sensor of unknown period may have missed is unknown, not nothing.
     if polled and edge_error is None:
         return None
@@ -341,7 +362,7 @@ def _paced(measured: Measured, sensor: Sensor | None, energy: Energy, fps: float
         fps=fps,
         epf_j=epf_j,
         power_w=power_w,
-        relative_uncertainty=_relative(
+        relative_uncertainty=relative_uncertainty(
             epf_j, edge_error, polled=any(w.readings is not None for w in windows)
         ),
         absolute_uncertainty=_absolute(sensor, energy.calibration, windows) if epf_j else None,
@@ -354,7 +375,7 @@ def _paced(measured: Measured, sensor: Sensor | None, energy: Energy, fps: float
     )
 
 
-def _attributable_j(energy: Energy) -> float | None:
+def attributable_j(energy: Energy) -> float | None:
     """What the layers share: the energy above idle, or all of it where the sensor knows no idle."""
     estimate = energy.epf_above_idle_j or energy.epf_j
     return estimate.value if estimate else None

@@ -9,18 +9,19 @@ import numpy as np
 
 from perframe.arrays import Array
 from perframe.errors import UsageError
-from perframe.files import writable_target
-from perframe.profiler.aliasing import TOLERATED, beat_error, find_swing
+from perframe.files import sha256_of, writable_target
+from perframe.profiler.aliasing import TOLERATED, Swing, beat_error, find_swing
 from perframe.profiler.batch_means import batch_means
 from perframe.profiler.calibrate import derive
 from perframe.profiler.calibration import (
     Calibration,
-    default_uncertainty,
+    default_accuracy,
+    holds,
     read_calibration,
     write_calibration,
 )
 from perframe.profiler.power_series import change_times_s, joules_until, mean_power_w, update_period_s
-from perframe.profiler.result import Quality
+from perframe.profiler.result import CalibrationUse, Quality
 from perframe.profiler.sensors.base import Domain
 from perframe.profiler.stats import Estimate
 from perframe.profiler.steadiness import is_stationary
@@ -57,10 +58,10 @@ class TraceReport:
         correlation_s: Over this time the likeness of two readings falls to 1/e.
         longer_s: How much longer to record a steady load for an interval; `None` where that would not help.
         beat_period_s: Period of a slow swing of the readings; `None` if they do not swing.
-        beat_error: How far the mean may be off, relative, because the last swing is incomplete.
+        beat_error: How far the mean may be off, relative, because a swing in the span is incomplete.
         aliased: Whether the load beats with the sensor so that its figures are luck.
-        absolute_uncertainty: How far off the true power the figures may be, relative, under load; `None`
-            if nothing is known about the sensor.
+        absolute_uncertainty: How far off the true power the figures may be, relative; `None` if nothing is known
+            about the sensor.
         gain: Of the calibration applied; `None` for none.
         offset_w: Of the calibration applied.
         trustworthy: Whether nothing was found that makes the figures wrong.
@@ -120,30 +121,35 @@ def analyse(
         raise UsageError(
             f"A load's period of {load_period_s:g} s: expected a positive time.", "Give seconds."
         )
-    corrected = calibration.apply(trace) if calibration else trace
+    corrected, used = _corrected(trace, calibration) if calibration else (trace, None)
     inside = (trace.t_s >= start_s) & (trace.t_s <= end_s)
     period_s = update_period_s(change_times_s(trace.t_s, trace.power_w))
     energy_j = float(np.diff(joules_until(corrected.t_s, corrected.power_w, np.array([start_s, end_s])))[0])
     distinct = len(change_times_s(trace.t_s[inside], trace.power_w[inside])) + 1
     even_w, step_s = _even_steps(corrected, start_s, end_s, period_s)
     means = batch_means(even_w)
-    swing = find_swing(even_w, step_s)
-    beat = swing.error if swing else None
+    swing, beat = _swing(corrected, start_s, end_s, period_s, energy_j)
     if load_period_s is not None and period_s is not None:
         beat = max(beat or 0.0, beat_error(load_period_s, period_s, end_s - start_s))
     aliased = beat is not None and beat > TOLERATED
     stationary = distinct > 1 and not aliased and is_stationary(even_w)
     # The correlation of a level that changes is not that of noise, and no length would make up for it.
     longer_s = (means.needed - len(even_w)) * step_s if stationary and not means.conclusive else None
+    low_w, high_w = (float(level) for level in np.quantile(corrected.power_w[inside], (0.02, 0.98)))
     warnings = [
         *trace.warnings,
         *of_sensor(int(np.sum(inside)), distinct, period_s),
-        *(of_calibration(calibration, trace.column, trace.power_w[inside]) if calibration else ()),
+        *(of_calibration(used, low_w, high_w) if used else ()),
         *of_power(even_w, distinct, stationary, aliased),
         *(of_length(means, longer_s) if longer_s is not None else ()),
-        *(of_beat(swing, beat, period_s, even_w) if aliased and beat is not None else ()),
+        *(of_beat(swing, beat, period_s) if aliased and beat is not None else ()),
     ]
     estimate = dataclasses.replace(means.estimate, value=energy_j / (end_s - start_s))
+    # Only sensors of GPUs have been held against a meter.
+    accuracy = default_accuracy(trace.card) if trace.domain == "gpu" else None
+    uncertainty = accuracy.at(estimate.value) if accuracy else None
+    if calibration and used and holds(used, low_w, high_w):
+        uncertainty = calibration.uncertainty
     if not stationary:
         estimate = dataclasses.replace(estimate, low=None, high=None)
     return TraceReport(
@@ -168,7 +174,7 @@ def analyse(
         beat_period_s=swing.period_s if swing else None,
         beat_error=beat,
         aliased=aliased,
-        absolute_uncertainty=_absolute_uncertainty(trace, calibration),
+        absolute_uncertainty=uncertainty,
         gain=calibration.gain if calibration else None,
         offset_w=calibration.offset_w if calibration else None,
         trustworthy=not any(warning.severity == "invalid" for warning in warnings),
@@ -258,7 +264,24 @@ def _even_steps(
     return mean_power_w(trace.t_s, trace.power_w, edges_s), (end_s - start_s) / count
 
 
-def _absolute_uncertainty(trace: PowerTrace, calibration: Calibration | None) -> float | None:
-    if calibration is not None:
-        return calibration.uncertainty
-    return default_uncertainty(trace.card) if trace.domain == "gpu" else None
+def _corrected(trace: PowerTrace, calibration: Calibration) -> tuple[PowerTrace, CalibrationUse]:
+    """The trace as the calibration says that it should be, and how well the two fit."""
+    calibration.require_card(trace.card, trace.uuid, str(trace.path))
+    used = calibration.use(trace.column, trace.card, trace.uuid, sha256_of(trace.path))
+    return dataclasses.replace(trace, power_w=calibration.correct(trace.power_w)), used
+
+
+def _swing(
+    trace: PowerTrace, from_s: float, to_s: float, period_s: float | None, energy_j: float
+) -> tuple[Swing | None, float | None]:
+    """The slow swing that tells most against a span, and how far the span may be off for it.
+
+    It is looked for in the whole trace too: a short span may show its top only, or its bottom.
+    """
+    worst, error = None, None
+    for begin_s, until_s in ((from_s, to_s), (float(trace.t_s[0]), float(trace.t_s[-1]))):
+        found = find_swing(*_even_steps(trace, begin_s, until_s, period_s), begin_s)
+        off = found.error(from_s, to_s, energy_j) if found else 0.0
+        if off > (error or 0.0):
+            worst, error = found, off
+    return worst, error

@@ -11,7 +11,8 @@
 | `not-stationary` | warning | the power does not keep one level: there is no interval of the mean |
 | `too-short` | warning | inconclusive: readings are too few for an interval at their correlation |
 | `aliased` | invalid | the load beats with the sensor |
-| `other-column`, `beyond-calibration` | warning | the calibration does not quite fit |
+| `other-column`, `beyond-calibration` | warning | the calibration does not fit, and says nothing of the accuracy here |
+| `calibration-unidentified` | warning | nothing tells whether the calibration is of this card |
 """
 
 from collections.abc import Iterator
@@ -21,8 +22,7 @@ import numpy as np
 from perframe.arrays import Array
 from perframe.profiler.aliasing import Swing
 from perframe.profiler.batch_means import BatchMeans
-from perframe.profiler.calibration import Calibration
-from perframe.profiler.result import Quality
+from perframe.profiler.result import CalibrationUse, Quality
 
 # If nearly every reading differs from the one before, the sensor may update more often than it was read.
 _ALL_DIFFER = 0.9
@@ -103,17 +103,17 @@ def of_length(means: BatchMeans, longer_s: float) -> Iterator[Quality]:
     )
 
 
-def of_beat(swing: Swing | None, error: float, period_s: float | None, even_w: Array) -> Iterator[Quality]:
+def of_beat(swing: Swing | None, error: float, period_s: float | None) -> Iterator[Quality]:
     """Say that the load beats with the sensor.
 
     Args:
         swing: What was seen of it, if anything.
         error: How far the mean may be off, relative.
         period_s: How often the sensor updates.
-        even_w: Mean watts in even steps.
     """
     seen = (
-        f"readings swing between {even_w.min():.4g} and {even_w.max():.4g} W every {swing.period_s:.3g} s"
+        f"readings swing between {swing.low_w:.4g} and {swing.high_w:.4g} W every {swing.period_s:.3g} s from"
+        f" {swing.from_s:.3f} to {swing.to_s:.3f} s"
         if swing
         else "the load's period is too close to a multiple or fraction of it"
     )
@@ -126,27 +126,34 @@ def of_beat(swing: Swing | None, error: float, period_s: float | None, even_w: A
     )
 
 
-def of_calibration(calibration: Calibration, column: str, power_w: Array) -> Iterator[Quality]:
+def of_calibration(used: CalibrationUse, low_w: float, high_w: float) -> Iterator[Quality]:
     """Say where a calibration does not quite fit.
 
     Args:
-        calibration: It.
-        column: The trace's column of watts.
-        power_w: The readings in the span, uncorrected.
+        used: It, and how well it fits the trace.
+        low_w: Corrected watts that nearly all readings in the span reach.
+        high_w: Those that nearly none exceed.
     """
-    if column != calibration.column:
+    if not used.same_field:
         yield Quality(
             "other-column",
             "warning",
-            f"The calibration is of {calibration.column}, the trace of {column}.",
-            "Choose the same column with --power, or calibrate this one.",
+            f"The calibration is of {used.column}, the trace of {used.field}.",
+            "Choose the same column with --power, or calibrate this one; the uncertainty stated is that of the"
+            " uncalibrated sensor.",
         )
-    low_w, high_w = (float(level) for level in np.quantile(power_w, (0.02, 0.98)))
-    if not (calibration.covers(low_w) and calibration.covers(high_w)):
+    if not used.low_w <= low_w <= high_w <= used.high_w:
         yield Quality(
             "beyond-calibration",
             "warning",
-            f"Readings of {low_w:.4g} to {high_w:.4g} W reach beyond those calibrated,"
-            f" {calibration.idle.sensor_w:.4g} to {calibration.load.sensor_w:.4g} W.",
-            "Calibrate with a load as high as this one.",
+            f"Corrected readings of {low_w:.4g} to {high_w:.4g} W reach beyond what was calibrated,"
+            f" {used.low_w:.4g} to {used.high_w:.4g} W.",
+            "Calibrate with a load like this one; the uncertainty stated is that of the uncalibrated sensor.",
+        )
+    if not used.identified:
+        yield Quality(
+            "calibration-unidentified",
+            "warning",
+            "Nothing tells whether the calibration is of this card: every card's sensor errs in its own way.",
+            "Record both traces with nvidia-smi and the fields name and uuid.",
         )

@@ -225,8 +225,13 @@ class _Gpus:
             return next(iter(found.values()))
         if not found and self._chosen is None:
             return {}
-        there = "; ".join(" ".join(identity) for identity in self._found) or "none"
         asked = "one GPU" if self._chosen is None else f"GPU {self._chosen}"
+        if not self._identities:
+            raise InputError(
+                f"{self._path}: expected rows of {asked}, found no column that tells GPUs apart.",
+                "Record with the index or uuid field, or leave out --gpu.",
+            )
+        there = "; ".join(" ".join(identity) for identity in self._found) or "none"
         raise InputError(
             f"{self._path}: expected rows of {asked}, found {len(self._found)}: {there[:300]}.",
             "Name one of them with --gpu.",

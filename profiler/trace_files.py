@@ -22,6 +22,12 @@ Format = Literal["csv", "nvidia-smi", "tegrastats"]
 # Rows that follow each other much faster than the rest are rows of several GPUs, of which no machine has more.
 _MOST_GPUS = 16
 _NEAR = 0.25
+_FEWEST_BURSTS, _FEWEST_PAIRS = 4, 10
+# Rows are of different GPUs if they differ by more than this share of the power, and by so many times what they change
+# in time, or so many standard errors oftener than chance makes. Evenly spaced rows must differ by more: their spacing
+# tells nothing.
+_BURST_APART, _PAIR_APART = 0.01, 0.05
+_TIMES_ALONG, _TIMES_ERROR = 3.0, 5.0
 # A gap is a step of several update periods: shorter ones are polling jitter and lose no reading.
 _GAP_UPDATES, _GAP_STEPS = 3.0, 5.0
 _GAP_STEPS_ALONE = 10.0
@@ -156,26 +162,56 @@ def _from_tegrastats(path: Path, time_column: str | None, rail: str | None, gpu:
 
 
 def _require_one_gpu(recording: Recording) -> None:
-    """Refuse rows in bursts whose members keep apart: several GPUs without a column that names them."""
+    """Refuse rows in bursts, or evenly spaced in turn, that keep apart: several GPUs without a column for them."""
     t_s, power_w = np.array(recording.t_s), np.array(recording.power_w)
-    if len(t_s) < 8:
+    if len(t_s) < 2 * _FEWEST_BURSTS:
         return
     steps_s = np.diff(t_s)
     starts = np.concatenate(([0], np.flatnonzero(steps_s > _NEAR * np.quantile(steps_s, 0.9)) + 1))
     sizes = np.diff(starts)
     size = int(np.median(sizes)) if len(sizes) else 1
     whole = starts[:-1][sizes == size]
-    if not 2 <= size <= _MOST_GPUS or len(whole) < 4 or len(whole) < 0.9 * len(sizes):
+    in_bursts = 2 <= size <= _MOST_GPUS and len(whole) >= max(_FEWEST_BURSTS, 0.9 * len(sizes))
+    if in_bursts:
+        rows_w, least = power_w[whole[:, np.newaxis] + np.arange(size)], _BURST_APART
+    else:
+        rows_w, least = power_w[: len(power_w) // 2 * 2].reshape(-1, 2), _PAIR_APART
+    rows_w = rows_w[~np.isnan(rows_w).any(axis=1)]
+    if len(rows_w) < (_FEWEST_BURSTS if in_bursts else _FEWEST_PAIRS) or not _keep_apart(rows_w, least):
         return
-    bursts = power_w[whole[:, np.newaxis] + np.arange(size)]
-    apart = np.abs(bursts - bursts[:, :1]).max(axis=1)
-    along = np.abs(np.diff(bursts, axis=0)).max(axis=1)
-    if float(np.nanmedian(apart)) > 3.0 * float(np.nanmedian(along)):
-        raise InputError(
-            f"{recording.path}: expected rows of one GPU, found rows in groups of {size} that keep apart"
-            " (several GPUs mixed).",
-            "Record with the index or uuid field and choose with --gpu, or one GPU with nvidia-smi -i.",
-        )
+    first_w, second_w = rows_w.mean(axis=0)[:2]
+    seen = (
+        f"in groups of {size} that keep apart (several GPUs mixed)"
+        if in_bursts
+        else f"of {first_w:.4g} and {second_w:.4g} W in turn (two GPUs mixed, or a load in step with the rows)"
+    )
+    raise InputError(
+        f"{recording.path}: expected rows of one GPU, found rows {seen}.",
+        "Record with the index or uuid field and choose with --gpu, or one GPU with nvidia-smi -i.",
+    )
+
+
+def _keep_apart(rows_w: Array, least: float) -> bool:
+    """Tell whether the columns of a table of readings, in order of time, are of different things.
+
+    They are if rows differ more from left to right than from one to the next; or if most readings of a column lie above
+    the one of the first column before them and the one after, or most below both: of one thing a third does.
+
+    Args:
+        rows_w: Watts.
+        least: Difference that does not matter, relative to the mean.
+    """
+    least_w = least * float(rows_w.mean())
+    apart_w = float(np.median(np.abs(rows_w - rows_w[:, :1]).max(axis=1)))
+    along_w = float(np.median(np.abs(np.diff(rows_w, axis=0)).max(axis=1)))
+    if apart_w > max(_TIMES_ALONG * along_w, least_w):
+        return True
+    before_w, between_w, after_w = rows_w[:-1, :1], rows_w[:-1, 1:], rows_w[1:, :1]
+    above = np.mean(between_w > np.maximum(before_w, after_w), axis=0)
+    below = np.mean(between_w < np.minimum(before_w, after_w), axis=0)
+    by_chance = 1.0 / 3.0 + _TIMES_ERROR * np.sqrt(2.0 / 9.0 / len(between_w))
+    shifted = np.abs(between_w.mean(axis=0) - before_w.mean()) > least_w
+    return bool(np.any(shifted & (np.maximum(above, below) > max(by_chance, 0.5))))
 
 
 def _checked(

@@ -7,8 +7,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from perframe.engines.accuracy import Accuracy
 from perframe.engines.base import ModelInfo
 from perframe.engines.convert import Conversion
+from perframe.engines.parity import ParityReport
 from perframe.errors import one_line
 from perframe.export.cost import LayerCost
 from perframe.profiler.characterise import SensorCharacter
@@ -21,6 +23,7 @@ from perframe.report.units import percent, quantity, shape_text
 # Wide enough for every column where there is no terminal to ask (a file, a CI log).
 _PLAIN_WIDTH = 120
 _BAR_CELLS = 10
+_TOLD = {True: "yes", False: "no", None: "–"}
 
 
 def show(renderable: RenderableType) -> None:
@@ -43,7 +46,8 @@ def profile_tables(profile: Profile, top: int) -> RenderableType:
     device = profile.identity.get("device_name") or engine.device
     parts: list[RenderableType] = [
         _model_line(profile.model),
-        Text(f"{engine.backend} {engine.version}, {engine.provider} provider, on {device}{threads}"),
+        Text(f"{engine.backend} {engine.version or ''}".rstrip())
+        + Text(f", {engine.provider} provider, on {one_line(str(device))}{threads}"),
         Text(),
         _overview(profile.batches),
     ]
@@ -67,7 +71,7 @@ def inspection(
         notes: What was found while reading it.
         every: Also layers without MACs.
     """
-    table = _table("Cost per frame, by layer")
+    table = plain_table("Cost per frame, by layer")
     table.add_column("module", no_wrap=True)
     table.add_column("op", no_wrap=True)
     for name in ("output", "g", "G", "MACs", "params", "activations", "intensity"):
@@ -93,7 +97,7 @@ def diagnosis_table(diagnosis: Diagnosis) -> RenderableType:
     machine = Table.grid(padding=(0, 2))
     for key, value in diagnosis.environment.items():
         machine.add_row(key, "–" if value is None else str(value))
-    table = _table("What can be used here")
+    table = plain_table("What can be used here")
     for name in ("", "", "found", "what would mend it"):
         table.add_column(name, overflow="fold")
     for finding in diagnosis.findings:
@@ -105,7 +109,7 @@ def diagnosis_table(diagnosis: Diagnosis) -> RenderableType:
 
 
 def _gpu_table(gpu: GpuAnswers) -> RenderableType:
-    table = _table(f"{one_line(gpu.gpu)}, driver {one_line(gpu.driver)}: what NVML answers")
+    table = plain_table(f"{one_line(gpu.gpu)}, driver {one_line(gpu.driver)}: what NVML answers")
     for name in ("question", "answer"):
         table.add_column(name, overflow="fold")
     if gpu.unavailable is not None:
@@ -131,24 +135,33 @@ def character_table(sensor: str, found: SensorCharacter) -> RenderableType:
     return table
 
 
-def _table(title: str) -> Table:
+def plain_table(title: str) -> Table:
+    """Return an empty table in the one style there is."""
     return Table(
         title=title, title_justify="left", title_style="bold", caption_justify="left", box=box.SIMPLE_HEAD
     )
 
 
 def conversion(done: Conversion) -> RenderableType:
-    """Show what became of a checkpoint."""
-    lines: list[RenderableType] = [
-        Text(f"{done.model.path}: opset {done.model.opset}, {quantity(done.model.size_bytes, 'B')}"),
+    """Show what became of a checkpoint, or of an fp32 ONNX file."""
+    size = quantity(done.model.size_bytes, "B")
+    parts: list[RenderableType] = [
+        Text(f"{done.model.path}: {done.precision}, opset {done.model.opset}, {size}"),
         *(Text(one_line(note), style="dim") for note in done.notes),
     ]
-    if done.parity is None:
-        return Group(*lines, Text("parity not checked", style="yellow"))
-    table = _table(f"Parity with the framework (largest relative error allowed: {done.parity.tolerance:.0e})")
+    parts.append(Text("parity not checked", style="yellow") if done.parity is None else _parity(done.parity))
+    if done.accuracy is not None:
+        parts.append(_accuracy(done.accuracy, done.precision))
+    return Group(*parts)
+
+
+def _parity(report: ParityReport) -> Table:
+    layers = report.worst_layer is not None
+    allowed = "" if layers else f" (largest relative error allowed: {report.tolerance:.0e})"
+    table = plain_table(f"Parity with fp32{allowed}")
     for name in ("batch", "max |error|", "relative", "cosine", "top-1 agreement"):
         table.add_column(name, justify="right")
-    for each in done.parity.differences:
+    for each in report.differences:
         table.add_row(
             str(each.batch),
             f"{each.max_abs:.2e}",
@@ -156,14 +169,35 @@ def conversion(done: Conversion) -> RenderableType:
             f"{each.cosine:.9f}",
             percent(each.top1_agreement),
         )
-    return Group(*lines, table)
+    inputs = "calibration images" if report.seed is None else f"random inputs, seed {report.seed}"
+    table.caption = f"{report.method}, on the CPU; {inputs}"
+    if layers:
+        table.caption += (
+            f"\nlargest error a layer adds: {report.worst_layer_error:.1e} in {one_line(str(report.worst_layer))};"
+            f" allowed {report.tolerance:.0e}"
+        )
+    return table
+
+
+def _accuracy(accuracy: Accuracy, precision: str) -> Table:
+    table = plain_table(f"Top-1 on {accuracy.exported.n} images of {one_line(accuracy.source)}")
+    for name in ("", "share", "95 %", "images"):
+        table.add_column(name, justify="right" if name else "left")
+    for name, share in (
+        ("fp32, as it was", accuracy.reference),
+        (f"{precision}, exported", accuracy.exported),
+        ("same answer", accuracy.agreement),
+    ):
+        interval = f"{percent(share.low)} to {percent(share.high)}"
+        table.add_row(name, percent(share.value), interval, str(share.count))
+    return table
 
 
 def _model_line(model: ModelInfo) -> Text:
     return Text.assemble(
         (one_line(model.name), "bold"),
         f"   {_variant(model)}{quantity(model.params, '', 4)} parameters, {quantity(model.macs, '', 4)} MACs, ",
-        f"{model.precision}, input {shape_text(model.input_shape)}",
+        f"{model.precision or 'unknown precision'}, input {shape_text(model.input_shape) or 'unknown'}",
     )
 
 
@@ -177,35 +211,33 @@ def _variant(model: ModelInfo) -> str:
 
 def _overview(batches: Sequence[BatchResult]) -> Table:
     kind = batches[0].energy.kind if batches else "absent"
-    table = _table("What a frame costs")
+    table = plain_table("What a frame costs")
     names = ["batch", "p50", "p90", "p99", "mean ± 95 %", "frames/s"]
     energies: list[Callable[[Energy], str]] = []
     if kind != "absent":
         names += [f"EPF ({kind})", f"power ({kind})"]
-        energies = [lambda e: _with_interval(e.epf_j, "J"), lambda e: _with_interval(e.power_w, "W")]
+        energies = [
+            lambda e: _known_to(e.epf_j, e.relative_uncertainty, "J"),
+            lambda e: with_interval(e.power_w, "W"),
+        ]
     if any(batch.energy.epf_above_idle_j for batch in batches):
         names.append(f"EPF above idle ({kind})")
-        energies.append(lambda e: _with_interval(e.epf_above_idle_j, "J"))
+        energies.append(lambda e: with_interval(e.epf_above_idle_j, "J"))
     for name in names:
         table.add_column(name, justify="right")
     for batch in batches:
-        latency = batch.latency
-        cells = [quantity(s, "s") for s in (latency.p50_s, latency.p90_s, latency.p99_s)]
-        cells += [_with_interval(latency.mean, "s"), f"{latency.frames_per_s:.1f}"]
+        cells = ["–"] * 5
+        if latency := batch.latency:
+            cells = [quantity(s, "s") for s in (latency.p50_s, latency.p90_s, latency.p99_s)]
+            cells += [with_interval(latency.mean, "s"), f"{latency.frames_per_s:.1f}"]
         table.add_row(str(batch.batch), *cells, *(cell(batch.energy) for cell in energies))
-    absolute = next(
-        (b.energy.absolute_uncertainty for b in batches if b.energy.absolute_uncertainty is not None), None
-    )
-    if absolute is not None:
-        table.caption = (
-            f"± holds between runs on this device; the sensor may be off the truth by {absolute:.0%}"
-        )
+    table.caption = _off_the_truth([batch.energy.absolute_uncertainty for batch in batches])
     return table
 
 
 def _paced(batches: Sequence[BatchResult]) -> Table:
     fps = next(batch.paced.fps for batch in batches if batch.paced)
-    table = _table(f"At a camera's pace: {fps:g} inferences per second, the gaps included")
+    table = plain_table(f"At a camera's pace: {fps:g} inferences per second, the gaps included")
     for name in ("batch", "p50", "p99", "late", "EPF", "EPF by closed form", "power"):
         table.add_column(name, justify="right")
     for batch in batches:
@@ -215,13 +247,15 @@ def _paced(batches: Sequence[BatchResult]) -> Table:
                 quantity(paced.p50_s, "s"),
                 quantity(paced.p99_s, "s"),
                 percent(paced.missed_share),
-                f"{_with_interval(paced.epf_j, 'J')} ({batch.energy.kind})",
+                f"{_known_to(paced.epf_j, paced.relative_uncertainty, 'J')} ({batch.energy.kind})",
                 quantity(paced.closed_form_epf_j, "J"),
-                _with_interval(paced.power_w, "W"),
+                with_interval(paced.power_w, "W"),
             )
     table.caption = (
         "closed form: energy above idle of a saturated frame, plus idle power for the time between frames"
     )
+    if off := _off_the_truth([batch.paced.absolute_uncertainty for batch in batches if batch.paced]):
+        table.caption += f"\n{off}"
     return table
 
 
@@ -230,20 +264,27 @@ def _modules(batch: BatchResult, top: int) -> Table:
     shown = totals[:top] if top else totals
     has_energy = batch.energy.kind != "absent"
     goes = f"the time and the energy ({batch.energy.kind}) go" if has_energy else "the time goes"
-    table = _table(f"Batch {batch.batch}: where {goes}, by module")
-    if any(total.overhead_s for total in totals):
-        table.caption = (
-            "overhead: part of the time, spent on layout changes and copies that the runtime added"
-        )
+    table = plain_table(f"Batch {batch.batch}: where {goes}, by module")
+    has_kernels = any(total.tensor_cores is not None for total in totals)
+    legend = {
+        "overhead: part of the time, spent on layout changes and copies that the runtime added": any(
+            total.overhead_s for total in totals
+        ),
+        "TC: whether the kernel is one for tensor cores, by its name": has_kernels,
+    }
+    table.caption = "\n".join(line for line, needed in legend.items() if needed) or None
     table.add_column("module", no_wrap=True)
     for name in ("time", "share"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for name in ("overhead", "MACs", "g", "G", "intensity", *(["mJ/frame"] if has_energy else [])):
         table.add_column(name, justify="right", no_wrap=True)
+    if has_kernels:
+        table.add_column("TC", no_wrap=True)
     largest = totals[0].share
     for total in shown:
-        table.add_row(*_module_cells(total, largest, has_energy))
+        cells = _module_cells(total, largest, has_energy)
+        table.add_row(*cells, *([_TOLD[total.tensor_cores]] if has_kernels else []))
     if rest := totals[len(shown) :]:
         joules = sum(t.energy_j or 0.0 for t in rest)
         tail = [f"{joules * 1e3:.3g}"] if has_energy else []
@@ -282,7 +323,9 @@ def _notes(batches: Sequence[BatchResult]) -> list[Text]:
     found: dict[tuple[str, str, str], list[int]] = {}
     for batch in batches:
         for quality in batch.quality:
-            found.setdefault((quality.severity, quality.message, quality.hint), []).append(batch.batch)
+            sizes = found.setdefault((quality.severity, quality.message, quality.hint), [])
+            if batch.batch not in sizes:
+                sizes.append(batch.batch)
     return [
         severity_line(
             severity,
@@ -302,14 +345,29 @@ def severity_line(severity: str, text: str) -> Text:
     return Text.assemble((f"{severity}: ", styles[severity]), one_line(text))
 
 
-def _with_interval(estimate: Estimate | None, unit: str) -> str:
+def with_interval(estimate: Estimate | None, unit: str) -> str:
+    """Return a figure with its interval, relative to it."""
     if estimate is None:
         return "–"
     if estimate.low is None or estimate.high is None or estimate.value == 0:
         return quantity(estimate.value, unit)
-    return (
-        f"{quantity(estimate.value, unit)} ± {percent((estimate.high - estimate.low) / 2 / estimate.value)}"
-    )
+    half = (estimate.high - estimate.low) / 2.0
+    return f"{quantity(estimate.value, unit)} ± {percent(half / abs(estimate.value))}"
+
+
+def _off_the_truth(uncertainties: Sequence[float | None]) -> str | None:
+    """What the ± of a table does not cover."""
+    known = [each for each in uncertainties if each is not None]
+    if not known:
+        return None
+    return f"± holds between runs on this device; the sensor may be off the truth by {max(known):.0%}"
+
+
+def _known_to(estimate: Estimate | None, relative: float | None, unit: str) -> str:
+    """A figure with all that is uncertain about it, what a sensor misses at the windows' ends included."""
+    if estimate is None or relative is None:
+        return with_interval(estimate, unit)
+    return f"{quantity(estimate.value, unit)} ± {percent(relative)}"
 
 
 def _foreign(name: str) -> Text:

@@ -11,11 +11,15 @@ def quantity(value: float | None, unit: str, digits: int = 3) -> str:
         return "–"
     if not math.isfinite(value) or value == 0.0:
         return f"{value:g} {unit}".strip()
-    size = abs(float(f"{value:.{digits}g}"))
-    scale, prefix = next(((s, p) for s, p in _PREFIXES if size >= s), _PREFIXES[-1])
+    scale, prefix = prefix_of(float(f"{value:.{digits}g}"))
     scaled = value / scale
     decimals = max(digits - 1 - math.floor(math.log10(abs(float(f"{scaled:.{digits}g}")))), 0)
     return f"{scaled:.{decimals}f} {prefix}{unit}".strip()
+
+
+def prefix_of(value: float) -> tuple[float, str]:
+    """Return what a number is divided by before its unit gets a prefix, and the prefix: 0.01074 -> 1e-3, "m"."""
+    return next(((scale, prefix) for scale, prefix in _PREFIXES if abs(value) >= scale), _PREFIXES[-1])
 
 
 def duration(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """What several tests need: one small real checkpoint, its ONNX file, and folders."""
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,21 @@ from perframe.engines.convert import convert, new_checkpoint
 # How long an example takes depends on what else the machine does; whether it holds does not.
 settings.register_profile("perframe", deadline=None)
 settings.load_profile("perframe")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail what skips although PERFRAME_REQUIRE says that this machine has what it needs, such as "gpu,tensorrt"."""
+    report = yield
+    required = set(filter(None, os.environ.get("PERFRAME_REQUIRE", "").split(",")))
+    if report.skipped and any(item.get_closest_marker(name) for name in required):
+        report.outcome = "failed"
+        report.longrepr = (
+            f"PERFRAME_REQUIRE={','.join(sorted(required))}, but it was skipped: {report.longrepr}"
+        )
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -40,5 +56,6 @@ def onnx_file(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(autouse=True)
 def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give every test its own devices, so that tests never wait for each other, nor for a user of the machine."""
+    """Give every test its own devices and cache: tests never wait for each other, nor touch what a user has kept."""
     monkeypatch.setenv("PERFRAME_LOCK_DIR", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

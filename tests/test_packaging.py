@@ -38,6 +38,7 @@ def test_the_wheel_holds_the_program_and_nothing_else(wheel: Path) -> None:
     expected = {f"perframe/{path.name}" for path in ROOT.glob("*.py")} | {"perframe/py.typed"}
     for room in ROOMS:
         expected |= {f"perframe/{room}/{path.name}" for path in (ROOT / room).glob("*.py")}
+    expected |= {f"perframe/analysis/data/{path.name}" for path in (ROOT / "analysis/data").iterdir()}
     found = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert found == expected
 

@@ -19,10 +19,10 @@ def test_the_commands_of_the_readme_run(
     # What opens the page is output; the commands to type come after.
     body = README[README.index("## From a checkpoint to a profile") :]
     commands = [line.removeprefix(prompt).split() for line in body.splitlines() if line.startswith(prompt)]
-    assert [command[0] for command in commands] == ["new", "inspect", "export", "build", "profile"]
+    assert [arguments[0] for arguments in commands] == ["new", "inspect", "export", "build", "profile"]
     monkeypatch.chdir(tmp_path)
-    for command in commands:
-        assert run(command) == 0, (command, capsys.readouterr().err)
+    for arguments in commands:
+        assert run(arguments) == 0, (arguments, capsys.readouterr().err)
     document = json.loads((tmp_path / "profile.json").read_text())
     assert [batch["batch"] for batch in document["batches"]] == [1, 4, 16]
     assert all(batch["attributed_share"] >= 0.99 for batch in document["batches"])

@@ -4,6 +4,7 @@ A sensor is one file. It translates its vendor's or the system's failures, state
 averaging and judging to others.
 """
 
+import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -57,6 +58,26 @@ class Conditions:
     limited_s: Mapping[str, float] = field(default_factory=dict)
     limits: tuple[str, ...] | None = None
     other_processes: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How far off the true watts a sensor may be, as data sheets say it: so much of the reading, and so many watts.
+
+    Attributes:
+        relative: Share of the reading.
+        offset_w: Watts, whatever it reads.
+    """
+
+    relative: float
+    offset_w: float
+
+    def at(self, power_w: float) -> float:
+        """Return it relative to a reading; at most 1, where the reading tells nothing any more.
+
+        The two parts err independently, so their squares add up.
+        """
+        return min(math.hypot(self.relative, self.offset_w / power_w), 1.0) if power_w > 0.0 else 1.0
 
 
 class Reader(Protocol):
@@ -126,8 +147,8 @@ class Sensor(Protocol):
         ...
 
     @property
-    def absolute_uncertainty(self) -> float | None:
-        """How far off the true value its readings may be, relative; None if nothing is known about it."""
+    def accuracy(self) -> Accuracy | None:
+        """How far off the true value its readings may be; None if nothing is known about it."""
         ...
 
     @property

@@ -9,6 +9,7 @@ from perframe.errors import UsageError
 from perframe.profiler.calibration import Calibration, read_calibration
 from perframe.profiler.result import CalibrationUse
 from perframe.profiler.sensors.base import (
+    Accuracy,
     Conditions,
     Domain,
     EnergySample,
@@ -49,8 +50,7 @@ class Calibrated:
 
     def __init__(self, sensor: Sensor, calibration: Calibration) -> None:
         details = sensor.details
-        card, uuid = (str(details[key]) if key in details else None for key in ("gpu", "uuid"))
-        calibration.require_card(card, uuid, f"sensor {sensor.name}")
+        calibration.require_card(_told(details, "gpu"), _told(details, "uuid"), f"sensor {sensor.name}")
         self._sensor, self._calibration = sensor, calibration
         self.name: str = sensor.name
         self.domain: Domain = sensor.domain
@@ -59,12 +59,8 @@ class Calibrated:
         self.update_period_s = sensor.update_period_s
         self.averaging_window_s = sensor.averaging_window_s
         self.max_window_s = sensor.max_window_s
-        self.absolute_uncertainty: float | None = calibration.uncertainty
-        self.uncorrected_uncertainty = sensor.absolute_uncertainty
-        self._identified = any(
-            mine is not None and other is not None
-            for mine, other in ((calibration.uuid, uuid), (calibration.card, card))
-        )
+        self.accuracy: Accuracy | None = Accuracy(calibration.uncertainty, 0.0)
+        self.uncorrected_accuracy = sensor.accuracy
 
     @property
     def details(self) -> Mapping[str, str | float]:
@@ -78,16 +74,12 @@ class Calibrated:
 
     def use(self) -> CalibrationUse:
         """How well the calibration fits this sensor."""
-        found, details = self._calibration, self._sensor.details
-        field = details.get("field") or details.get("column")
-        margin_w = found.margin * (found.load.meter_w - found.idle.meter_w)
-        return CalibrationUse(
-            column=found.column,
-            field=None if field is None else str(field),
-            same_field=field is None or _reading(found.column) == _reading(str(field)),
-            identified=self._identified,
-            low_w=found.idle.meter_w - margin_w,
-            high_w=found.load.meter_w + margin_w,
+        details = self._sensor.details
+        field = _told(details, "field") or _told(details, "column")
+        if details.get("scope") == "module":
+            field = f"module {field}"
+        return self._calibration.use(
+            field, _told(details, "gpu"), _told(details, "uuid"), _told(details, "sha256")
         )
 
     def unavailable(self) -> str | None:
@@ -105,9 +97,8 @@ class Calibrated:
             )
 
 
-def _reading(field: str) -> str:
-    """The kind of reading that a column or field names: momentary, averaged, or whatever the driver chose."""
-    return next((kind for kind in ("instant", "average") if kind in field.lower()), "power.draw")
+def _told(details: Mapping[str, str | float], key: str) -> str | None:
+    return str(details[key]) if key in details else None
 
 
 class _Reader:

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from perframe.engines.clock import Clock
 from perframe.errors import MeasurementError, UnavailableError
-from perframe.profiler.sensors.base import Domain, Kind, PowerSample, SensorRequest
+from perframe.profiler.sensors.base import Accuracy, Domain, Kind, PowerSample, SensorRequest
 from perframe.profiler.sensors.ina import Rail, find_rails
 from perframe.profiler.sensors.jetson_boards import Board, board_of
 
@@ -69,21 +69,25 @@ class Jetson:
 
     @property
     def update_period_s(self) -> float:
-        """The slowest rail's cycle of conversions, in seconds.
+        """The slowest rail's cycle of conversions, in seconds, or how often it is read if that is more seldom.
 
         Raises:
             UnavailableError: The board or one of its rails is not known.
         """
+        return max(self.poll_interval_s, self._chip_period_s)
+
+    @property
+    def _chip_period_s(self) -> float:
         return max(rail.update_period_s for rail in self._found.summed)
 
     @property
-    def absolute_uncertainty(self) -> float:
+    def accuracy(self) -> Accuracy:
         """By the data sheets of the monitors on this board; see `perframe.profiler.sensors.jetson_boards`.
 
         Raises:
             UnavailableError: The board or one of its rails is not known.
         """
-        return self._found.board.absolute_uncertainty
+        return Accuracy(self._found.board.absolute_uncertainty, 0.0)
 
     @property
     def details(self) -> Mapping[str, str | float]:
@@ -101,7 +105,7 @@ class Jetson:
             "rails_summed": ", ".join(rail.label for rail in found.summed),
             "rails_not_summed": ", ".join(apart) or "none",
             "not_included": found.board.not_included,
-            "update_period_s": self.update_period_s,
+            "chip_update_period_s": self._chip_period_s,
         }
         if unknown:
             details["rails_unknown"] = ", ".join(unknown)

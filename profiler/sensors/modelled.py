@@ -29,7 +29,7 @@ class Modelled:
     kind: ClassVar[Kind] = "modelled"
     poll_interval_s: ClassVar[None] = None
     update_period_s: ClassVar[None] = None
-    absolute_uncertainty: ClassVar[None] = None
+    accuracy: ClassVar[None] = None
     max_window_s: ClassVar[None] = None
     averaging_window_s: ClassVar[None] = None
 

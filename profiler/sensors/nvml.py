@@ -9,11 +9,26 @@ from typing import ClassVar, TypeVar
 
 from perframe.engines.clock import Clock
 from perframe.errors import MeasurementError, UnavailableError, UsageError
-from perframe.profiler.sensors.base import Conditions, Domain, EnergySample, Kind, PowerSample, SensorRequest
+from perframe.profiler.sensors.base import (
+    Accuracy,
+    Conditions,
+    Domain,
+    EnergySample,
+    Kind,
+    PowerSample,
+    SensorRequest,
+)
 from perframe.profiler.sensors.nvml_answers import Answer, Status, ask
 from perframe.profiler.sensors.nvml_device import NvmlDevice, PowerSource
 from perframe.profiler.sensors.nvml_library import NvmlLibrary, initialised, load_pynvml
-from perframe.profiler.sensors.nvml_match import Gpu, check_name, gpu_named, gpu_of_cuda, list_gpus
+from perframe.profiler.sensors.nvml_match import (
+    Gpu,
+    check_name,
+    gpu_named,
+    gpu_of_cuda,
+    list_gpus,
+    uuid_of_cuda,
+)
 from perframe.profiler.sensors.nvml_probe import Probe, probe
 
 T = TypeVar("T")
@@ -29,11 +44,13 @@ class Nvml:
         argument: Index (as nvidia-smi counts), UUID or PCI address; empty for the GPU the engine runs on.
         device: Where the engine runs, such as "cuda:0"; None if that is not to be held against `argument`.
         library: Gives the seam to NVML.
+        cuda_uuid: Asks CUDA for the UUID of the GPU that it counts under a number; None where it cannot be asked.
     """
 
     argument: str = ""
     device: str | None = "cuda:0"
     library: Callable[[], NvmlLibrary] = load_pynvml
+    cuda_uuid: Callable[[int], str | None] = uuid_of_cuda
 
     name: ClassVar[str] = "nvml"
     kind: ClassVar[Kind] = "measured"
@@ -77,9 +94,9 @@ class Nvml:
         return self._found.probe.averaging_window_s(self._found.source)
 
     @property
-    def absolute_uncertainty(self) -> float:
-        """See `Probe.absolute_uncertainty`."""
-        return self._found.probe.absolute_uncertainty(self._found.source)
+    def accuracy(self) -> Accuracy:
+        """See `Probe.accuracy`."""
+        return self._found.probe.accuracy(self._found.source)
 
     @property
     def details(self) -> Mapping[str, str | float]:
@@ -124,10 +141,10 @@ class Nvml:
         if self.device is None:
             return gpu_named(gpus, self.argument)
         if not self.argument:
-            return gpu_of_cuda(gpus, self._ordinal, os.environ)
+            return self._gpu_of_engine(gpus)
         named = gpu_named(gpus, self.argument)
         try:
-            engines = gpu_of_cuda(gpus, self._ordinal, os.environ)
+            engines = self._gpu_of_engine(gpus)
         except UnavailableError:
             return named  # it was named because CUDA's count cannot be told
         if engines != named:
@@ -136,6 +153,12 @@ class Nvml:
                 "Leave the name out: --sensor nvml watches the GPU of the engine.",
             )
         return named
+
+    def _gpu_of_engine(self, gpus: list[Gpu]) -> Gpu:
+        # CUDA's own word, where it can be asked, is better than what follows from the environment.
+        uuid = self.cuda_uuid(self._ordinal)
+        told = [gpu for gpu in gpus if uuid is not None and gpu.uuid == uuid]
+        return told[0] if told else gpu_of_cuda(gpus, self._ordinal, os.environ)
 
     @property
     def _ordinal(self) -> int:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from perframe.engines.cuda import device_identity
 from perframe.errors import UnavailableError, UsageError
 from perframe.profiler.sensors.nvml_answers import Answer, Status, ask
 from perframe.profiler.sensors.nvml_library import NvmlLibrary
@@ -108,6 +109,14 @@ def gpu_named(gpus: Sequence[Gpu], argument: str) -> Gpu:
             "Give nvml:INDEX or nvml:UUID of one of them.",
         )
     return found[0]
+
+
+def uuid_of_cuda(ordinal: int) -> str | None:
+    """Ask CUDA for the UUID of the GPU that it counts as `ordinal`; None where it cannot be asked."""
+    try:
+        return device_identity(ordinal).uuid
+    except UnavailableError:
+        return None
 
 
 def gpu_of_cuda(gpus: Sequence[Gpu], ordinal: int, environment: Mapping[str, str]) -> Gpu:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from perframe.errors import UnavailableError
-from perframe.profiler.calibration import default_uncertainty
-from perframe.profiler.sensors.base import Domain
+from perframe.profiler.calibration import default_accuracy
+from perframe.profiler.sensors.base import Accuracy, Domain
 from perframe.profiler.sensors.nvml_answers import Answer, Status, answer
 from perframe.profiler.sensors.nvml_device import NvmlDevice, PowerSource, Process
 from perframe.profiler.sensors.nvml_library import SCOPE_GPU, SCOPE_MODULE, Virtualization
@@ -130,10 +130,10 @@ class Probe:
         """Over how long a reading averages: a second for averages (nvml.h), and not told for momentary values."""
         return 1.0 if source == AVERAGE else None
 
-    def absolute_uncertainty(self, source: PowerSource) -> float:
-        """How far off the true watts may be, relative."""
+    def accuracy(self, source: PowerSource) -> Accuracy:
+        """How far off the true watts may be."""
         # What a whole module draws was held against no meter, whatever card is on it.
-        return default_uncertainty(self.name if source.scope == SCOPE_GPU else None)
+        return default_accuracy(self.name if source.scope == SCOPE_GPU else None)
 
     def details(self, source: PowerSource) -> dict[str, str | float]:
         """What must stand beside the figures; what the GPU does not tell says so."""

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -58,7 +59,8 @@ class Rapl:
     poll_interval_s: ClassVar[None] = None
     # "About 1 ms" is common knowledge; a bound of 2 ms costs nothing at windows of half a second.
     update_period_s: ClassVar[float] = 0.002
-    absolute_uncertainty: ClassVar[None] = None
+    # No bound is published that would hold for all processors.
+    accuracy: ClassVar[None] = None
     averaging_window_s: ClassVar[None] = None
 
     @classmethod
@@ -73,17 +75,17 @@ class Rapl:
         Raises:
             UnavailableError: There is no counter to read.
         """
-        return min(package.range_uj for package in self._packages()) * 1e-6 / 2 / _LARGEST_PACKAGE_W
+        return min(package.range_uj for package in self._packages) * 1e-6 / 2 / _LARGEST_PACKAGE_W
 
     @property
     def details(self) -> Mapping[str, str | float]:
         """The packages that are summed."""
-        return {"packages": ", ".join(package.name for package in self._packages())}
+        return {"packages": ", ".join(package.name for package in self._packages)}
 
     def unavailable(self) -> str | None:
         """See `perframe.profiler.sensors.base.Sensor.unavailable`."""
         try:
-            self._packages()
+            self._packages  # noqa: B018 - looking is what fails
         except UnavailableError as error:
             return str(error)
         return None
@@ -91,10 +93,11 @@ class Rapl:
     @contextmanager
     def open(self, clock: Clock) -> Iterator["_Reader"]:
         """See `perframe.profiler.sensors.base.Sensor.open`."""
-        yield _Reader(clock, self._packages())
+        yield _Reader(clock, self._packages)
 
+    @cached_property
     def _packages(self) -> tuple[_Package, ...]:
-        """Find the packages and prove that each can be read."""
+        """Find the packages, once, and prove that each can be read."""
         try:
             zones = sorted(
                 (zone for zone in self.root.iterdir() if _ZONE.fullmatch(zone.name)),

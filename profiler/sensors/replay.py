@@ -11,8 +11,9 @@ import numpy as np
 from perframe.engines.clock import Clock
 from perframe.errors import MeasurementError, UsageError
 from perframe.files import sha256_of
+from perframe.profiler.calibration import default_accuracy
 from perframe.profiler.power_series import change_times_s, update_period_s
-from perframe.profiler.sensors.base import Domain, Kind, PowerSample, SensorRequest
+from perframe.profiler.sensors.base import Accuracy, Domain, Kind, PowerSample, SensorRequest
 from perframe.profiler.trace_files import PowerTrace, read_trace
 
 # Reading more often than this would disturb what is measured meanwhile.
@@ -33,8 +34,6 @@ class Replay:
     kind: ClassVar[Kind] = "measured"
     max_window_s: ClassVar[None] = None
     averaging_window_s: ClassVar[None] = None
-    # Nothing is known about whatever recorded the file.
-    absolute_uncertainty: ClassVar[None] = None
 
     def __init__(self, path: Path) -> None:
         self.trace = read_trace(path)
@@ -57,6 +56,11 @@ class Replay:
     def poll_interval_s(self) -> float:
         """As often as it was recorded, within reason."""
         return max(float(np.median(np.diff(self.trace.t_s))), _SHORTEST_POLL_S)
+
+    @property
+    def accuracy(self) -> Accuracy | None:
+        """That of the GPU sensor that was recorded; of anything else nothing is known."""
+        return default_accuracy(self.trace.card) if self.domain == "gpu" else None
 
     @property
     def details(self) -> Mapping[str, str | float]:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from perframe.engines.clock import Clock, VirtualClock
 from perframe.errors import UsageError
-from perframe.profiler.sensors.base import Domain, Kind, SensorRequest
+from perframe.profiler.sensors.base import Accuracy, Domain, Kind, SensorRequest
 from perframe.profiler.sensors.nvml import Nvml, NvmlReader
 from perframe.profiler.sensors.simulated_gpu import SimulatedGpu, Simulation, Throttle
 from perframe.profiler.sensors.simulated_load import Load
@@ -104,9 +104,9 @@ class Simulated:
         return self._at_rest.averaging_window_s
 
     @property
-    def absolute_uncertainty(self) -> float:
+    def accuracy(self) -> Accuracy:
         """As the NVML sensor says of the card that is simulated."""
-        return self._at_rest.absolute_uncertainty
+        return self._at_rest.accuracy
 
     @property
     def details(self) -> Mapping[str, str | float]:

@@ -3,15 +3,23 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from torch import nn
 
 from perframe.engines.convert import convert
-from perframe.engines.parity import check_parity, difference
+from perframe.engines.parity import Reference, check_parity, difference
 from perframe.errors import BuildError
 from perframe.export.checkpoint import load_checkpoint
 from perframe.export.loading import load_network
 from perframe.export.reference import reference_activations, run_reference
 
 SHAPE = (3, 64, 64)
+
+
+def reference_of(module: nn.Module) -> Reference:
+    return Reference(
+        lambda inputs: run_reference(module, inputs["input"]),
+        lambda inputs, modules: reference_activations(module, inputs["input"], modules),
+    )
 
 
 def test_a_good_export_passes_and_says_how_close_it_is(checkpoint: Path, tmp_path: Path) -> None:
@@ -36,12 +44,7 @@ def test_a_wrong_layer_is_named(checkpoint: Path, onnx_file: Path, tmp_path: Pat
     onnx.save(model, str(wrong))
     module = load_network(load_checkpoint(checkpoint)).module
     with pytest.raises(BuildError, match=f"first layer that diverges: {layer}"):
-        check_parity(
-            wrong,
-            lambda image: run_reference(module, image),
-            lambda image, modules: reference_activations(module, image, modules),
-            SHAPE,
-        )
+        check_parity(wrong, reference_of(module))
 
 
 def test_a_value_that_is_not_finite_is_infinitely_far_off() -> None:

@@ -185,7 +185,11 @@ def test_the_rebuilt_network_computes_what_the_original_did(
     assert loaded.input_shape == (3, 224, 224)
     frames = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        assert torch.equal(loaded.module(frames), original(frames))
+        expected = original(frames)
+        # Where weights lie in memory may change the order of sums.
+        assert torch.allclose(
+            loaded.module(frames), expected, rtol=0.0, atol=1e-5 * float(expected.abs().max())
+        )
 
 
 @pytest.mark.parametrize("family", ["mobilenet-v1", "resnext50"])
@@ -197,4 +201,8 @@ def test_convolutions_defined_before_the_norms_are_matched_by_rank(family: str, 
     loaded = load_network(load_checkpoint(path))
     frames = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        assert torch.equal(loaded.module(frames), original(frames))
+        expected = original(frames)
+        # Where weights lie in memory may change the order of sums.
+        assert torch.allclose(
+            loaded.module(frames), expected, rtol=0.0, atol=1e-5 * float(expected.abs().max())
+        )

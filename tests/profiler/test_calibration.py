@@ -8,10 +8,19 @@ import pytest
 from perframe.arrays import Array
 from perframe.errors import InputError
 from perframe.profiler.calibrate import derive
-from perframe.profiler.calibration import default_uncertainty, read_calibration, write_calibration
-from perframe.profiler.trace import analyse, trace_command
+from perframe.profiler.calibration import (
+    default_accuracy,
+    holds,
+    read_calibration,
+    write_calibration,
+)
+from perframe.profiler.power_series import mean_power_w
+from perframe.profiler.sensors.base import Accuracy
+from perframe.profiler.trace import TraceReport, analyse, trace_command
 from perframe.profiler.trace_files import PowerTrace, read_trace
 
+# When the load is switched off, and when the recording of the run ends.
+OFF = {"a100": 5.969917, "4090": 5.981277}
 RUNS = {"a100": 11.969999, "4090": 11.981386}
 
 
@@ -37,6 +46,10 @@ def run(tmp_path: Path, *, gain: float = 0.95, offset_w: float = -5.0) -> tuple[
         written(tmp_path / "sensor.csv", sensor_s, (truth_w(sensor_s) - offset_w) / gain),
         written(tmp_path / "meter.csv", meter_s, truth_w(meter_s)),
     )
+
+
+def codes(report: TraceReport) -> set[str]:
+    return {warning.code for warning in report.warnings}
 
 
 @pytest.mark.parametrize("card", ["a100", "4090"])
@@ -104,18 +117,82 @@ def test_a_meter_on_another_clock_is_refused(tmp_path: Path) -> None:
 def test_a_calibration_of_another_card_is_refused(tmp_path: Path) -> None:
     sensor, meter = run(tmp_path)
     mine = derive(dataclasses.replace(sensor, card="A100", uuid="GPU-1"), meter)
-    assert mine.apply(sensor).power_w[0] == pytest.approx(60.0, abs=2.0)
-    assert mine.apply(dataclasses.replace(sensor, uuid="GPU-1")) is not None
+    assert analyse(sensor, 0.0, 2.5, mine).mean_w.value == pytest.approx(60.0, abs=0.5)
+    assert analyse(dataclasses.replace(sensor, uuid="GPU-1"), calibration=mine).gain == mine.gain
     for other in ({"uuid": "GPU-2"}, {"card": "H100"}):
         with pytest.raises(InputError, match="expected the card of the calibration"):
-            mine.apply(dataclasses.replace(sensor, **other))  # type: ignore[arg-type]
+            analyse(dataclasses.replace(sensor, **other), calibration=mine)  # type: ignore[arg-type]
 
 
-def test_readings_beyond_the_calibrated_ones_are_named(tmp_path: Path) -> None:
+def test_an_offset_carries_no_reading_below_zero(tmp_path: Path) -> None:
+    calibration = derive(*run(tmp_path))
+    assert calibration.correct(np.array([0.0, 100.0]))[0] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"column": "power.draw.average"}, "other-column"),
+        ({"column": "module.power.draw.instant"}, "other-column"),
+        ({}, "beyond-calibration"),
+    ],
+)
+def test_where_a_calibration_does_not_fit_its_uncertainty_is_not_claimed(
+    tmp_path: Path, change: dict[str, str], code: str
+) -> None:
     sensor, meter = run(tmp_path)
-    brighter = dataclasses.replace(sensor, power_w=2.0 * sensor.power_w, column="power_draw_w")
-    codes = {warning.code for warning in analyse(brighter, calibration=derive(sensor, meter)).warnings}
-    assert {"beyond-calibration", "other-column"} <= codes
+    sensor = dataclasses.replace(sensor, column="power.draw.instant", domain="gpu", card="NVIDIA A100")
+    calibration = derive(sensor, meter)
+    assert analyse(sensor, calibration=calibration).absolute_uncertainty == calibration.uncertainty
+    # The load twice as far above rest as the calibrated one.
+    factor = 1.0 if change else 2.0
+    other = dataclasses.replace(sensor, power_w=factor * sensor.power_w, **change)  # type: ignore[arg-type]
+    report = analyse(other, calibration=calibration)
+    assert code in codes(report) and "calibration-unidentified" not in codes(report)
+    expected = default_accuracy("NVIDIA A100").at(report.mean_w.value)
+    assert report.absolute_uncertainty == pytest.approx(expected)
+    elsewhere = analyse(dataclasses.replace(other, domain="board"), calibration=calibration)
+    assert elsewhere.absolute_uncertainty is None
+
+
+def test_a_calibration_of_an_unnamed_card_is_said_to_be_one(tmp_path: Path) -> None:
+    sensor, meter = run(tmp_path)
+    calibration = derive(sensor, meter)
+    assert "calibration-unidentified" not in codes(analyse(sensor, calibration=calibration))
+    again = written(tmp_path / "again.csv", sensor.t_s, sensor.power_w + 0.25)
+    report = analyse(again, calibration=calibration)
+    assert codes(report) & {"other-column", "beyond-calibration", "calibration-unidentified"} == {
+        "calibration-unidentified"
+    }
+    # The user vouches for it.
+    assert report.absolute_uncertainty == calibration.uncertainty
+
+
+def test_the_calibration_of_another_unnamed_card_claims_no_accuracy(
+    data_folder: Path, tmp_path: Path
+) -> None:
+    folder, out = data_folder / "power_traces", tmp_path / "cal_4090.json"
+    sensor = folder / "step_4090_sensor.csv.gz"
+    trace_command(sensor, meter=folder / "step_4090_meter.csv.gz", calibrate=out)
+    report, _ = trace_command(
+        folder / "step_a100_sensor.csv.gz", from_s=0.0, to_s=RUNS["a100"], calibration=out
+    )
+    true_j = analyse(recorded(data_folder, "step_a100_meter"), 0.0, RUNS["a100"]).energy_j
+    assert {"other-column", "calibration-unidentified"} <= codes(report)
+    assert report.absolute_uncertainty is not None
+    assert 0.05 < abs(report.energy_j / true_j - 1.0) < report.absolute_uncertainty
+
+
+def test_how_a_calibration_is_used_does_not_depend_on_the_spelling_of_the_field(tmp_path: Path) -> None:
+    sensor, meter = run(tmp_path)
+    calibration = derive(dataclasses.replace(sensor, column="power_instant_w", uuid="GPU-1"), meter)
+    for field, same in {"186 instant": True, "power.draw.instant": True, "185 average": False}.items():
+        assert calibration.use(field, None, None).same_field is same
+    used = calibration.use(None, None, "GPU-1")
+    assert used.same_field and used.identified and not calibration.use(None, "A100", None).identified
+    assert [used.low_w, used.high_w] == pytest.approx([46.0, 214.0], abs=1.0)
+    assert holds(used, 60.0, 200.0) and not holds(used, 30.0, 200.0) and not holds(used, 60.0, 240.0)
+    assert not holds(calibration.use("185 average", None, None), 60.0, 200.0)
 
 
 def test_calibrations_are_kept_in_versioned_files(tmp_path: Path) -> None:
@@ -138,5 +215,42 @@ def test_calibrations_are_kept_in_versioned_files(tmp_path: Path) -> None:
 
 
 def test_uncertainty_without_a_calibration_is_that_of_the_kind_of_card() -> None:
-    assert default_uncertainty("NVIDIA A100-SXM4-40GB") == 0.08
-    assert default_uncertainty("NVIDIA B200") == default_uncertainty(None) == 0.13
+    assert default_accuracy("NVIDIA A100-SXM4-40GB").relative == 0.08
+    assert default_accuracy("NVIDIA B200").relative == default_accuracy(None).relative == 0.13
+    assert default_accuracy("NVIDIA GeForce RTX 4090 Laptop GPU").relative == 0.13
+
+
+def test_watts_that_a_sensor_is_off_matter_more_at_low_power() -> None:
+    accuracy = Accuracy(0.05, 10.0)
+    assert accuracy.at(500.0) == pytest.approx(0.054, rel=0.01)
+    assert accuracy.at(50.0) == pytest.approx(0.206, rel=0.01)
+    assert accuracy.at(5.0) == accuracy.at(0.0) == 1.0
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("card", ["a100", "4090"])
+def test_without_a_calibration_the_truth_lies_within_what_is_stated(
+    data_folder: Path, card: str, known: bool
+) -> None:
+    sensor, meter = recorded(data_folder, f"step_{card}_sensor"), recorded(data_folder, f"step_{card}_meter")
+    names = {"a100": "NVIDIA A100", "4090": "NVIDIA GeForce RTX 4090"}
+    accuracy = default_accuracy(names[card] if known else None)
+    # Half a second after a switch the sensor shows the new level.
+    levels_s = ((meter.t_s[0], 0.0), (0.5, OFF[card]), (OFF[card] + 0.5, RUNS[card]))
+    closest = 1.0
+    for begin_s, end_s in levels_s:
+        for from_s in np.arange(begin_s, end_s - 1.0, 0.1):
+            for to_s in np.arange(from_s + 1.0, end_s, 0.1):
+                span = np.array([from_s, to_s])
+                read_w, true_w = (float(mean_power_w(t.t_s, t.power_w, span)[0]) for t in (sensor, meter))
+                # Of the truth as of the reading: readers take it for either.
+                off = max(abs(read_w / true_w - 1.0), abs(true_w / read_w - 1.0))
+                closest = min(closest, accuracy.at(read_w) - off)
+    assert 0.0 < closest < 0.2
+
+
+def test_a_span_at_rest_states_what_it_may_be_off(data_folder: Path) -> None:
+    report = analyse(recorded(data_folder, "step_4090_sensor"), 8.0, 11.5)
+    truth_w = analyse(recorded(data_folder, "step_4090_meter"), 8.0, 11.5).mean_w.value
+    assert report.absolute_uncertainty is not None
+    assert 0.25 < 1.0 - report.mean_w.value / truth_w < report.absolute_uncertainty < 0.6

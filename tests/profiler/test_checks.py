@@ -10,11 +10,12 @@ from perframe.errors import MeasurementError
 from perframe.profiler.characterise import Response
 from perframe.profiler.checks import require_valid
 from perframe.profiler.energy import Stretch
-from perframe.profiler.loop import Measured, Observed, Rest
+from perframe.profiler.loop import Measured, Observed
 from perframe.profiler.plan import MeasurementPlan
 from perframe.profiler.result import BatchResult, Profile, Quality, WarmUp, Window
-from perframe.profiler.sensors.base import Conditions
+from perframe.profiler.sensors.base import Accuracy, Conditions
 from perframe.profiler.summary import summarise
+from perframe.profiler.warm_up import Rest
 
 SECONDS = 10.0
 NOTHING_KNOWN = Response()
@@ -30,7 +31,7 @@ class Card:
     poll_interval_s: float = 0.02
     update_period_s: float = 0.1
     averaging_window_s: None = None
-    absolute_uncertainty: float = 0.08
+    accuracy: Accuracy = field(default_factory=lambda: Accuracy(0.08, 0.0))
     max_window_s: None = None
     details: Mapping[str, str | float] = field(default_factory=dict)
 
@@ -75,7 +76,7 @@ def result(
         response=response,
         layers=(),
     )
-    plan = MeasurementPlan(allow_other_processes=allow)
+    plan = MeasurementPlan(allow_other_processes=allow, layer_s=0.0)
     return summarise(measured, plan=plan, batch=1, inputs_sha256="", sensor=sensor or Card(), layers=())  # type: ignore[arg-type]
 
 
@@ -298,7 +299,7 @@ def test_every_code_is_in_the_table() -> None:
 
     import perframe.profiler.checks as checks
 
-    rooms = ("checks", "energy_checks", "device_checks")
+    rooms = ("checks", "energy_checks", "device_checks", "device_times", "closure", "layer_energy")
     source = "".join(Path(checks.__file__).with_name(f"{room}.py").read_text("utf-8") for room in rooms)
     used = set(re.findall(r'Quality\(\s*"([\w-]+)"', source))
     listed = set(re.findall(r"^\| `([\w-]+)` \|", checks.__doc__ or "", flags=re.MULTILINE))

@@ -56,7 +56,7 @@ class RampSensor:
     max_window_s: float | None = None
     update_period_s: float | None = None
     averaging_window_s: float | None = None
-    absolute_uncertainty: float | None = None
+    accuracy: None = None
     details: Mapping[str, str | float] = field(default_factory=dict)
 
     def unavailable(self) -> str | None:

@@ -1,14 +1,16 @@
 """How long is measured, and at what pace."""
 
+import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from perframe.engines.base import EngineArtifact
 from perframe.engines.prepare import build_engine
-from perframe.profiler.loop import window_length_s
+from perframe.profiler.loop import PhaseShift, window_length_s
 from perframe.profiler.plan import MeasurementPlan
 from perframe.profiler.result import Profile
 from perframe.profiler.sensors.modelled import Modelled
@@ -45,6 +47,24 @@ def test_a_stricter_edge_error_never_shortens_the_windows(
     strict = window_length_s(MeasurementPlan(edge_error=edge), period_s, 0.0, idle_w, active_w)
     assert strict >= loose
     assert period_s * max(1 - idle_w / active_w, 0.0) / strict <= edge * (1 + 1e-9)
+
+
+@given(st.integers(2, 40), st.floats(0.0, 1e6), st.integers(0, 2**31), st.floats(0.01, 1.0))
+def test_windows_begin_at_every_moment_of_the_sensors_cycle(
+    windows: int, origin_s: float, seed: int, off: float
+) -> None:
+    """However long the machine has run, and though the period is known to one per cent only."""
+    period_s, now_s, moments = 0.1, origin_s, random.Random(seed)
+    shift = PhaseShift(windows, seed)
+    phases = []
+    for _ in range(windows):
+        pause_s = shift.pause_s(now_s, period_s * (1.0 + 0.01 * off * moments.choice((-1, 1))))
+        assert 0.0 <= pause_s <= 1.01 * period_s
+        begun_s = now_s + pause_s
+        phases.append((begun_s - origin_s) / period_s % 1.0)
+        now_s = begun_s + moments.uniform(0.1, 0.3)
+    gaps = np.diff(sorted([*phases, min(phases) + 1.0]))
+    assert max(gaps) < 2.0 / windows + 0.15
 
 
 @pytest.fixture

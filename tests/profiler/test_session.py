@@ -42,7 +42,7 @@ def test_windows_keep_their_length_and_warm_up_ends_when_steady(fake: EngineArti
     for batch in measured(fake).batches:
         assert all(window.duration_s >= 0.2 for window in batch.energy.windows)
         assert len(batch.energy.windows) == PLAN.windows
-        assert batch.warm_up.steady
+        assert batch.warm_up is not None and batch.warm_up.steady
         assert batch.warm_up.duration_s < PLAN.warm_up_s
 
 
@@ -54,6 +54,7 @@ def test_every_figure_follows_from_the_windows(fake: EngineArtifact) -> None:
         # One core is busy all the time, so the power is its stated watts.
         assert energy.power_w is not None and energy.power_w.value == pytest.approx(10.0, rel=1e-6)
         frames, seconds = sum(w.frames for w in windows), sum(w.duration_s for w in windows)
+        assert batch.latency is not None
         assert batch.latency.frames_per_s == pytest.approx(frames / seconds)
         assert energy.epf_j is not None
         assert energy.epf_j.value == pytest.approx(10.0 * seconds / frames, rel=0.01)
@@ -73,7 +74,7 @@ def test_layers_share_the_whole_and_their_energies_add_up(fake: EngineArtifact) 
 
 def test_larger_batches_take_longer_but_cost_a_frame_less(fake: EngineArtifact) -> None:
     one, four = measured(fake, sensor=Modelled(10.0)).batches
-    assert four.latency.p50_s > one.latency.p50_s
+    assert four.latency and one.latency and four.latency.p50_s > one.latency.p50_s
     assert four.energy.epf_j and one.energy.epf_j and four.energy.epf_j.value < one.energy.epf_j.value
 
 
@@ -108,6 +109,7 @@ def test_a_sensor_that_ends_half_way_costs_nothing_that_was_finished(
     fake: EngineArtifact, tmp_path: Path
 ) -> None:
     whole = measured(fake, sensor=Modelled(1.0)).batches[0]
+    assert whole.warm_up is not None
     length_s = whole.warm_up.duration_s + sum(w.duration_s for w in whole.energy.windows) + 4 * PLAN.idle_s
     kept: list[Profile] = []
     sensor = Replay(write_trace(tmp_path / "short.csv", seconds=length_s + 0.5))
@@ -165,7 +167,7 @@ def test_the_deployed_engine_is_measured_and_led_back_to_modules(onnx_file: Path
     assert result.complete
     for batch in result.batches:
         assert batch.attributed_share is not None and batch.attributed_share >= 0.99
-        assert batch.layers_sum_s is not None and batch.layers_gap_s is not None
+        assert batch.layers_sum_s is not None and batch.layers_gap_s is not None and batch.latency is not None
         assert batch.layers_sum_s + batch.layers_gap_s == pytest.approx(batch.latency.p50_s)
         assert sum(layer.macs or 0 for layer in batch.layers) == result.model.macs
         assert batch.latency.p50_s <= batch.latency.p90_s <= batch.latency.p99_s

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -42,6 +43,7 @@ def test_energy_per_frame_is_the_truth_times_the_cards_gain(fake: EngineArtifact
     gpu = PRESETS[preset]
     batch = measured(fake, preset)
     energy = batch.energy
+    assert batch.latency is not None
     seconds_per_frame = 1.0 / batch.latency.frames_per_s
     shown_active_w, shown_idle_w = (gpu.gain * watts + gpu.offset_w for watts in (gpu.active_w, gpu.idle_w))
     assert energy.epf_j is not None and energy.idle_w is not None and energy.epf_above_idle_j is not None
@@ -160,6 +162,41 @@ def test_windows_finished_before_the_card_fell_off_are_kept(
     batch = json.loads(out.read_text())["batches"][0]
     assert 2 <= len(batch["energy"]["windows"]) < 10
     assert batch["quality"][0]["code"] == "ended-early" and batch["quality"][0]["severity"] == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("lost_s", "more", "paced"),
+    [(27, (), False), (27, ("--fps", "30"), True)],
+    ids=["at rest after the windows", "at the camera's pace"],
+)
+def test_a_card_lost_after_the_windows_costs_none_of_them(
+    onnx_file: Path, tmp_path: Path, lost_s: float, more: tuple[str, ...], paced: bool
+) -> None:
+    out = tmp_path / "r.json"
+    arguments = ["profile", str(onnx_file), "--engine", "fake", "--windows", "6", "--window-s", "2", *more]
+    assert run([*arguments, "--sensor", f"sim:a100,lost={lost_s}", "-o", str(out)]) == 8
+    (batch,) = json.loads(out.read_text())["batches"]
+    assert len(batch["energy"]["windows"]) == 6 and batch["energy"]["epf_j"] is not None
+    assert batch["quality"][0]["code"] == "ended-early"
+    # What takes the power at rest afterwards is missing, and is not made up.
+    assert batch["energy"]["epf_above_idle_j"] is None
+    assert paced == (batch["paced"] is not None and 2 <= len(batch["paced"]["windows"]) < 6)
+
+
+def test_power_that_rises_slowly_is_waited_for(onnx_file: Path, tmp_path: Path) -> None:
+    def profiled(rise_s: float) -> dict[str, Any]:
+        out = tmp_path / f"{rise_s}.json"
+        arguments = ["profile", str(onnx_file), "--engine", "fake", "--windows", "3", "--no-layers"]
+        sensor = ("--sensor", f"sim:a100,rise={rise_s},noise=0.3", "--warm-up-s", "200", "--window-s", "10")
+        assert run([*arguments, *sensor, "-o", str(out)]) == 0
+        batch: dict[str, Any] = json.loads(out.read_text())["batches"][0]
+        return batch
+
+    quick, slow = profiled(0), profiled(60)
+    assert quick["warm_up"]["duration_s"] < 10.0 < slow["warm_up"]["duration_s"]
+    assert slow["energy"]["epf_j"]["value"] == pytest.approx(quick["energy"]["epf_j"]["value"], rel=0.15)
+    # What still rises over the windows is told.
+    assert {"power-drift", "idle-differs", "idle-unsettled"} & {each["code"] for each in slow["quality"]}
 
 
 @pytest.mark.parametrize("preset", ["v100", "a100", "rtx3090"])

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 
 from perframe.arrays import Array
 from perframe.errors import UsageError
+from perframe.profiler.power_series import mean_power_w
 from perframe.profiler.trace import TraceReport, analyse, report_to_json, trace_command
 from perframe.profiler.trace_files import read_trace
 
@@ -48,10 +50,49 @@ def test_the_square_wave_that_beats_is_never_trusted(
     assert report.beat_period_s == pytest.approx(3.4, rel=0.1)
 
 
+@pytest.mark.parametrize("column", ["power_instant_w", "power_draw_w"])
+def test_no_span_of_the_square_wave_is_trusted(data_folder: Path, column: str) -> None:
+    folder = data_folder / "power_traces"
+    trace = read_trace(folder / "square_wave_a100_sensor.csv.gz", power_column=column)
+    meter = read_trace(folder / "square_wave_a100_meter.csv.gz")
+    worst = 0.0
+    for length_s in (0.5, 1.0, 2.0, 3.3, 5.0, 7.5):
+        for from_s in np.arange(0.0, 7.93 - length_s, 0.4):
+            report = analyse(trace, from_s, from_s + length_s)
+            assert report.aliased and not report.trustworthy and not report.stationary
+            truth_w = float(mean_power_w(meter.t_s, meter.power_w, np.array([from_s, from_s + length_s]))[0])
+            off = abs(truth_w / report.mean_w.value - 1.0)
+            assert report.beat_error is not None and report.absolute_uncertainty is not None
+            assert off < report.beat_error + report.absolute_uncertainty
+            worst = max(worst, off)
+    assert worst > 0.4
+
+
+@pytest.mark.parametrize("span", [(-1.5, -0.1), (8.0, 9.0), (8.0, 11.0)])
+def test_rest_beside_a_load_that_beats_is_fine(data_folder: Path, span: tuple[float, float]) -> None:
+    report = analysed(data_folder / "power_traces/square_wave_a100_sensor.csv.gz", *span)
+    assert not report.aliased and report.trustworthy and report.beat_period_s is None
+    assert report.mean_w.value == pytest.approx(59.5, abs=1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "spans"),
+    [("step_a100_sensor", 60), ("step_4090_sensor", 60), ("step_a100_meter", 10), ("steady_load_v100", 15)],
+)
+def test_spans_of_other_loads_raise_no_false_alarm(data_folder: Path, name: str, spans: int) -> None:
+    trace = read_trace(data_folder / f"power_traces/{name}.csv.gz")
+    moments = np.random.default_rng(2).uniform(trace.t_s[0], trace.t_s[-1] - 0.5, size=(spans, 2))
+    for from_s, to_s in np.sort(moments, axis=1):
+        report = analyse(trace, from_s, to_s + 0.5)
+        assert report.trustworthy and not report.aliased, (from_s, to_s)
+
+
 def test_a_known_load_period_shows_a_beat_that_is_too_slow_to_see(data_folder: Path) -> None:
-    trace = read_trace(data_folder / "power_traces/square_wave_a100_sensor.csv.gz")
-    assert not analyse(trace, 0.0, 4.0).aliased
-    assert analyse(trace, 0.0, 4.0, load_period_s=0.1044).aliased
+    whole = read_trace(data_folder / "power_traces/square_wave_a100_sensor.csv.gz")
+    short = (whole.t_s > 0.5) & (whole.t_s < 4.0)
+    trace = dataclasses.replace(whole, t_s=whole.t_s[short], power_w=whole.power_w[short])
+    assert not analyse(trace).aliased
+    assert analyse(trace, load_period_s=0.1044).aliased
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 import gzip
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from perframe.arrays import Array
 from perframe.errors import InputError, UsageError
 from perframe.profiler.trace_files import PowerTrace, read_trace
 
@@ -89,6 +91,80 @@ def test_two_gpus_without_a_column_for_them_are_noticed(tmp_path: Path, lag: str
     )
     with pytest.raises(InputError, match="groups of 2"):
         read_trace(written(tmp_path, "timestamp, power.draw [W]\n" + text))
+
+
+def of_watts(tmp_path: Path, t_s: Array, power_w: Array) -> Path:
+    rows = (f"{t:.4f},{w:.2f}\n" for t, w in zip(t_s, power_w, strict=True))
+    return written(tmp_path, "t_s,power_w\n" + "".join(rows))
+
+
+def pairs_s(n: int) -> Array:
+    """Two rows within 2 ms every 100 ms."""
+    return np.asarray(np.repeat(0.1 * np.arange(n), 2) + np.tile([0.0, 0.002], n))
+
+
+@pytest.mark.parametrize(
+    ("first_w", "second_w", "sigma_w", "n"),
+    [(250.0, 235.0, 4.0, 25), (250.0, 235.0, 10.0, 200), (250.0, 60.0, 4.0, 25), (60.0, 58.0, 0.3, 25)],
+)
+def test_two_gpus_in_bursts_are_refused(
+    tmp_path: Path, first_w: float, second_w: float, sigma_w: float, n: int
+) -> None:
+    noise = np.random.default_rng(0).normal(0.0, sigma_w, size=2 * n)
+    path = of_watts(tmp_path, pairs_s(n), np.tile([first_w, second_w], n) + noise)
+    with pytest.raises(InputError, match="groups of 2") as error:
+        read_trace(path)
+    assert "--gpu" in error.value.hint
+
+
+def test_three_gpus_of_which_two_are_alike_are_refused(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0.0, 4.0, size=180)
+    t_s = np.repeat(0.1 * np.arange(60), 3) + np.tile([0.0, 0.002, 0.004], 60)
+    with pytest.raises(InputError, match="groups of 3"):
+        read_trace(of_watts(tmp_path, t_s, np.tile([250.0, 249.0, 235.0], 60) + noise))
+
+
+@pytest.mark.parametrize("second_w", [60.0, 235.0])
+def test_two_gpus_in_turn_are_refused(tmp_path: Path, second_w: float) -> None:
+    noise = np.random.default_rng(0).normal(0.0, 4.0, size=120)
+    path = of_watts(tmp_path, 0.1 * np.arange(120), np.tile([250.0, second_w], 60) + noise)
+    with pytest.raises(InputError, match="W in turn") as error:
+        read_trace(path)
+    assert "--gpu" in error.value.hint
+
+
+def test_two_gpus_that_take_turns_at_the_load_are_refused(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0.0, 4.0, size=200)
+    watts = np.concatenate((np.tile([250.0, 60.0], 50), np.tile([60.0, 250.0], 50))) + noise
+    for t_s in (pairs_s(100), 0.1 * np.arange(200)):
+        with pytest.raises(InputError, match="GPUs mixed"):
+            read_trace(of_watts(tmp_path, t_s, watts))
+
+
+@pytest.mark.parametrize("kind", ["noise", "skewed", "ramp", "held", "switched", "oscillating"])
+def test_one_gpu_is_not_taken_for_two_however_it_was_polled(tmp_path: Path, kind: str) -> None:
+    random, n = np.random.default_rng(5), 300
+    rows = np.arange(2 * n)
+    watts = {
+        "noise": 100.0 + random.normal(0.0, 5.0, size=2 * n),
+        "skewed": 60.0 + random.exponential(20.0, size=2 * n),
+        "ramp": np.linspace(60.0, 200.0, 2 * n),
+        "held": np.repeat(random.normal(100.0, 5.0, size=n), 2)[np.maximum(rows - 1, 0)],
+        "switched": np.where(rows // 5 % 2 == 0, 60.0, 250.0) + random.normal(0.0, 1.0, size=2 * n),
+        "oscillating": 120.0 + 60.0 * np.sin(rows / 3.0),
+    }[kind]
+    for t_s in (pairs_s(n), 0.1 * rows):
+        assert len(read_trace(of_watts(tmp_path, t_s, watts)).t_s) == 2 * n
+
+
+def test_every_other_reading_may_be_missing(tmp_path: Path) -> None:
+    text = "".join(f"{i / 10:.1f},{'[N/A]' if i % 2 else 60 + i % 3}\n" for i in range(60))
+    assert len(read_trace(written(tmp_path, "t_s,power_w\n" + text)).t_s) == 30
+
+
+def test_choosing_a_gpu_takes_a_column_that_names_them(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no column that tells GPUs apart"):
+        read_trace(written(tmp_path, SMI + rows("1 W, 2 W", "1 W, 3 W")), gpu="0")
 
 
 def test_coarse_times_of_one_gpu_are_merged(tmp_path: Path) -> None:

@@ -385,8 +385,8 @@ def test_details_hold_what_must_agree_between_two_results() -> None:
         ("NVIDIA GeForce RTX 5090", 0.13),
     ],
 )
-def test_absolute_uncertainty_is_that_of_cards_held_against_a_meter(name: str, uncertainty: float) -> None:
-    assert Machine(replace(PRESETS["h100"], name=name)).sensor.absolute_uncertainty == uncertainty
+def test_accuracy_is_that_of_cards_held_against_a_meter(name: str, uncertainty: float) -> None:
+    assert Machine(replace(PRESETS["h100"], name=name)).sensor.accuracy.relative == uncertainty
 
 
 def test_polls_no_more_than_half_as_often_as_the_sensor_may_update() -> None:

@@ -126,6 +126,14 @@ def test_another_gpu_than_the_engines_is_refused(monkeypatch: pytest.MonkeyPatch
     assert "fastest" in (Nvml("", "cuda:0", machine(T4, A100)).unavailable() or "")
 
 
+def test_cuda_itself_is_asked_where_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    fastest_first = {0: "GPU-2222", 1: "GPU-1111"}.get
+    assert Nvml("", "cuda:0", machine(T4, A100), fastest_first).details["uuid"] == "GPU-2222"
+    assert Nvml("", "cuda:1", machine(T4, A100), fastest_first).details["uuid"] == "GPU-1111"
+
+
 def test_gpus_that_may_not_be_opened_are_left_out() -> None:
     barred = SimulatedGpu(failures={"nvmlDeviceGetHandleByIndex": ErrorCode.NO_PERMISSION})
     assert [gpu.index for gpu in list_gpus(machine(barred, A100)())] == [1]

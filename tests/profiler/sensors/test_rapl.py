@@ -169,8 +169,11 @@ def test_nonsense_counter_is_unavailable(tree: Tree, file: str, text: str) -> No
 
 def test_counter_that_vanishes_invalidates_the_measurement(tree: Tree) -> None:
     tree.add("intel-rapl:0", "package-0", 0)
-    with tree.sensor.open(VirtualClock()) as reader:
+    sensor = tree.sensor
+    with sensor.open(VirtualClock()) as reader:
         reader.read()
         (tree.root / "intel-rapl:0" / "energy_uj").unlink()
         with pytest.raises(MeasurementError):
             reader.read()
+    # The windows that were finished still say what they are of.
+    assert sensor.details == {"packages": "package-0"}
