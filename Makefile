@@ -42,6 +42,8 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/coverage.py
 	$(BIN)/python benchmarks/tensorrt_build.py
 	$(BIN)/python benchmarks/digits_accuracy.py
+	$(BIN)/python benchmarks/layer_replay.py
+	$(BIN)/python benchmarks/gate_errors.py
 
 clean:
 	rm -rf .venv demo build *.egg-info

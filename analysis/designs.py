@@ -18,6 +18,9 @@ from perframe.engines.base import ModelInfo
 from perframe.errors import UsageError
 from perframe.export.architecture import Architecture, Family, LayerSpec, count, layers, make_architecture
 
+Rule = Literal["G", "g"]
+"""What is the same in all grouped layers: the group size (E2GC) or the number of groups (FgGC)."""
+
 _WIDTH = re.compile(r"-w(\d+(?:\.\d+)?)(?:-|$)")
 
 
@@ -122,7 +125,7 @@ def design(backbone: Backbone, layer_groups: Sequence[float]) -> Design:
     return Design(dense.macs / groups, dense.params / groups, dense.activations, groups, dense.grouped)
 
 
-def layer_groups(backbone: Backbone, rule: Literal["G", "g"], number: float) -> tuple[float, ...]:
+def layer_groups(backbone: Backbone, rule: Rule, number: float) -> tuple[float, ...]:
     """Return the number of groups of each grouped layer, whether or not it divides the channels.
 
     Args:
@@ -136,10 +139,10 @@ def layer_groups(backbone: Backbone, rule: Literal["G", "g"], number: float) -> 
     return tuple(min(number, float(each)) for each in channels)
 
 
-def possible(backbone: Backbone) -> tuple[tuple[Literal["G", "g"], int], ...]:
+def possible(backbone: Backbone) -> tuple[tuple[Rule, int], ...]:
     """Return every constant G, then every constant g, that is a network, each network once."""
     channels = [layer.in_channels for layer in dense_layers(backbone) if layer.grouped]
-    found: list[tuple[Literal["G", "g"], int]] = [
+    found: list[tuple[Rule, int]] = [
         ("G", size)
         for size in range(1, max(channels) + 1)
         if all(each % size == 0 or size >= each for each in channels)
@@ -152,4 +155,3 @@ def possible(backbone: Backbone) -> tuple[tuple[Literal["G", "g"], int], ...]:
         if common % number == 0 and len({each // number for each in channels}) > 1
     ]
     return tuple(found)
-

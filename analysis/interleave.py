@@ -6,7 +6,6 @@ counts is that of pairs, which is known after a few of them, and no run has to b
 
 import math
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from perframe.analysis.comparable import INPUTS, invalid_findings, most_moved
@@ -24,6 +23,9 @@ from perframe.profiler.lock import device_lock
 from perframe.profiler.plan import MeasurementPlan
 from perframe.profiler.sensors.base import Sensor
 from perframe.progress import Progress, silent
+
+# Of the time: pairs take longer than they should now and then, and the last look, which tells most, needs them all.
+_PLANNED_SHARE = 0.9
 
 
 @dataclass(frozen=True)
@@ -125,15 +127,12 @@ def _measured(
 ) -> list[tuple[list[Verdict], Pairs | None]]:
     """Measure one batch size after the other, each with its verdicts."""
     done: list[tuple[list[Verdict], Pairs | None]] = []
-    with ExitStack() as stack:
-        backends = {name: backend_named(name) for name in {each.backend for each in artifacts}}
-        sides = [
-            Side(artifact, stack.enter_context(backends[artifact.backend].open(artifact)))
-            for artifact in artifacts
-        ]
-        clock = sides[0].engine.clock
-        meter = stack.enter_context(open_meter(sensor, clock))
-        end_s = clock.now_s() + budget.seconds
+    # One each, and one for both where it is the same: engines of the fake backend share its clock.
+    backends = {name: backend_named(name) for name in {each.backend for each in artifacts}}
+    with backends[artifacts[0].backend].open(artifacts[0]) as engine:
+        clock = engine.clock
+    end_s = clock.now_s() + budget.seconds
+    with open_meter(sensor, clock) as meter:
         for verdicts in undecided:
             batch = verdicts[0].batch
             deadline_s = clock.now_s() + (end_s - clock.now_s()) / (len(undecided) - len(done))
@@ -141,9 +140,13 @@ def _measured(
             def told(what: str, fraction: float, batch: int = batch) -> None:
                 progress(f"batch {batch}: {what}", (len(done) + fraction) / len(undecided))
 
-            bench = PairBench(sides[0], sides[1], meter, plan, batch, sensor, response_of(sensor), told)
+            before, after = (
+                Side(each, backends[each.backend], inputs_of(each, batch, plan.seed)) for each in artifacts
+            )
+            bench = PairBench(before, after, meter, clock, plan, batch, sensor, response_of(sensor), told)
             verdicts = [_of_kind(each, sensor) for each in verdicts]
-            planned = min(budget.pairs, max(int((deadline_s - clock.now_s()) / bench.pair_s), 0))
+            affordable = int(_PLANNED_SHARE * (deadline_s - clock.now_s()) / bench.pair_s)
+            planned = max(min(budget.pairs, affordable), 0)
             if planned < FIRST_LOOK:
                 reason = f"Time for {planned} pairs of windows only; {FIRST_LOOK} decide at the earliest."
                 done.append(([replace(each, reason=reason) for each in verdicts], None))
@@ -158,16 +161,19 @@ def _of_kind(verdict: Verdict, sensor: Sensor | None) -> Verdict:
 
 
 def _decided(
-    bench: PairBench, verdicts: list[Verdict], planned: int, deadline_s: float, progress: Progress
+    bench: PairBench,
+    verdicts: list[Verdict],
+    planned: int,
+    deadline_s: float,
+    progress: Progress,
 ) -> tuple[list[Verdict], Pairs]:
     """Add pairs until every verdict is clear, or there are as many as were planned, or the time is over."""
-    clock = bench.sides[0].engine.clock
     done = 0
     # Found now, and not in the middle, where the device would cool down meanwhile.
     critical_values(planned)
     while (
         done < planned
-        and clock.now_s() < deadline_s
+        and bench.clock.now_s() < deadline_s
         and any(each.outcome == "inconclusive" for each in verdicts)
     ):
         progress(f"pair {done + 1} of at most {planned}", done / planned)

@@ -68,7 +68,7 @@ class Results:
 
 
 def read_results(folder: Path) -> Results:
-    """Read every profile in a folder and the folders in it; hidden ones are left out.
+    """Read every profile in a folder and the folders in it; hidden ones are left out. A file stands for itself.
 
     A file that is no profile, is cut off or comes from a newer version is named in `skipped`, and so is a batch size
     whose measurement is invalid, has fewer than two windows or windows that are not numbers, and a copy of a result.
@@ -76,14 +76,15 @@ def read_results(folder: Path) -> Results:
     Raises:
         InputError: There is no such folder, or no profile in it that can be judged.
     """
-    if not folder.is_dir():
+    if not folder.exists():
         raise InputError(
-            f"{folder}: expected a folder of profiles, found none.", "Name the folder that perframe sweep wrote."
+            f"{folder}: expected a folder of profiles, found none.",
+            "Name the folder that perframe sweep wrote.",
         )
     found: list[Result] = []
     skipped: list[Skipped] = []
     seen: dict[tuple[object, ...], Path] = {}
-    for path in _json_files(folder):
+    for path in profile_files(folder):
         try:
             document = _document(path)
             results = list(_results(path, document, skipped))
@@ -107,7 +108,10 @@ def read_results(folder: Path) -> Results:
     return Results(folder, tuple(found), tuple(skipped))
 
 
-def _json_files(folder: Path) -> Iterator[Path]:
+def profile_files(folder: Path) -> Iterator[Path]:
+    """Give the files in a folder and the folders in it that may be profiles; a file stands for itself."""
+    if folder.is_file():
+        yield folder
     for where, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):

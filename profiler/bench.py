@@ -104,7 +104,14 @@ def bench_beside(result: BatchResult, meter: Meter, plan: MeasurementPlan, respo
         energy.idle_w,
         energy.power_w.value if energy.power_w else None,
     )
-    layer_plan = replace(plan, windows=min(plan.windows, _WINDOWS), window_s=window_s, layer_s=0.0, fps=None)
+    layer_plan = replace(
+        plan,
+        windows=min(plan.windows, _WINDOWS),
+        window_s=window_s,
+        layer_s=0.0,
+        layer_energy="attributed",
+        fps=None,
+    )
     return Bench(meter, layer_plan, response, energy.idle_w)
 
 

@@ -36,6 +36,7 @@
 | `pace-missed` | warning | inferences at the camera's pace began late |
 | `closure` | info, warning or invalid | how far layers that were measured for themselves add up to the network |
 | `layers-unmeasured` | info | layers that could not be measured for themselves, or not in the time given |
+| `precision-emulated` | warning | the runtime has no kernels for this precision here, and computes in fp32 |
 | `layers-missing` | info | the runtime told no layer's time |
 | `layers-gap` | info | the layers' times do not add up to the network's within 10 % |
 | `layers-unattributed` | warning | more than 1 % of the layers' time has no source module |
@@ -44,6 +45,7 @@
 import math
 from collections.abc import Iterator, Sequence
 
+from perframe.engines.base import EngineArtifact
 from perframe.errors import MeasurementError
 from perframe.profiler.device_checks import of_device
 from perframe.profiler.device_times import device_time_quality
@@ -91,6 +93,24 @@ def layers_missing() -> Quality:
         "info",
         "The runtime told no layer's time.",
         "Look at the layers with another --engine, or import a profile of trtexec.",
+    )
+
+
+def precision_quality(artifact: EngineArtifact) -> tuple[Quality, ...]:
+    """Say that a reduced precision is not what is computed in: ONNX Runtime's CPU kernels are for fp32.
+
+    It folds the casts of an fp16 graph away, and most int8 convolutions are dequantised first.
+    """
+    narrow = artifact.model.precision in ("fp16", "bf16", "int8")
+    if not (narrow and artifact.backend == "onnxruntime" and artifact.provider == "cpu"):
+        return ()
+    return (
+        Quality(
+            "precision-emulated",
+            "warning",
+            f"ONNX Runtime's CPU computes most of this {artifact.model.precision} network in fp32.",
+            "Time and energy say nothing about this precision elsewhere: measure on the device that ships.",
+        ),
     )
 
 

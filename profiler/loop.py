@@ -205,8 +205,8 @@ def window_phases(windows: int, seed: int) -> list[float]:
 class PhaseShift:
     """When windows begin, so that between them they see every moment of the sensor's cycle.
 
-    Each is placed against the one before: over the short time between two windows an update period that is known to one
-    per cent is enough, and since the machine was started no period is known well enough.
+    Each is placed against the one before: over the short time between two windows an update period that is known to
+    some tenths of a per cent is enough, and since the machine was started no period is known well enough.
 
     Args:
         windows: How many.

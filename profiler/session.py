@@ -15,6 +15,7 @@ from perframe.export.onnx_model import resolve_input_shapes
 from perframe.profiler.bench import bench_beside
 from perframe.profiler.builds import across_builds, build_of
 from perframe.profiler.characterise import Response, response_of
+from perframe.profiler.checks import precision_quality
 from perframe.profiler.energy import Meter, open_meter
 from perframe.profiler.environment import cpu_model, environment, usable_cpus
 from perframe.profiler.layer_energy import layer_energies
@@ -66,8 +67,10 @@ def profile(
         engines = dict.fromkeys(plan.batches, (engines,))
     for batch in plan.batches:
         _shapes(engines[batch][0], batch)
-    device = engines[plan.batches[0]][0].device
-    with device_lock(device, wait_s):
+    first = engines[plan.batches[0]][0]
+    if first.regime == "training" and plan.layer_energy != "attributed":
+        raise UsageError("Layers are measured for themselves in inference only.", "Leave --layer-energy out.")
+    with device_lock(first.device, wait_s):
         return _Session(engines, plan, sensor, source, keep, scheduled, progress).run()
 
 
@@ -150,6 +153,7 @@ class _Session:
             layers=on_device.layers() if on_device else artifact.layers,
             execution=on_device.execution() if on_device else None,
         )
+        result = replace(result, quality=(*result.quality, *precision_quality(artifact)))
         builds = self._results.setdefault(batch, [])
         several = len(self._engines[batch]) > 1
         builds.append(replace(result, builds=(build_of(artifact, result),)) if several else result)

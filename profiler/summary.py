@@ -11,6 +11,7 @@ from perframe.engines.tensorrt_tactics import uses_tensor_cores
 from perframe.export.cost import sum_or_none
 from perframe.profiler.calibration import holds
 from perframe.profiler.checks import ended_early, layers_missing, quality_of
+from perframe.profiler.closure import attributed_closure
 from perframe.profiler.device_times import device_time
 from perframe.profiler.energy import Stretch
 from perframe.profiler.loop import Measured, Observed
@@ -77,6 +78,8 @@ def summarise(
         quality=(),
         device_time=device_time(measured.device, execution) if measured.device and execution else None,
     )
+    if rows and attributable_j(energy) is not None:
+        result = replace(result, closures=(attributed_closure(result),))
     quality = quality_of(result, allow_others=plan.allow_other_processes)
     if plan.layer_s > 0 and not rows and measured.failure is None:
         quality = (*quality, layers_missing())
@@ -228,7 +231,8 @@ def by_module(layers: Sequence[LayerResult]) -> tuple[ModuleTotal, ...]:
                 intensity=main.intensity,
                 groups=main.groups,
                 group_size=main.group_size,
-                energy_j=math.fsum(energies) if energies else None,
+                # A part of a module's energy would pass for all of it.
+                energy_j=math.fsum(energies) if energies and len(energies) == len(rows) else None,
                 tensor_cores=uses_tensor_cores(main.kernel),
             )
         )

@@ -10,7 +10,7 @@ from perframe.analysis.candidates import Candidate
 from perframe.analysis.choose import Choice
 from perframe.analysis.results import Skipped
 from perframe.errors import one_line
-from perframe.report.tables import plain_table, with_interval
+from perframe.report.style import plain_table, with_interval
 from perframe.report.units import quantity
 
 

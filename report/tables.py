@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -13,11 +12,12 @@ from perframe.engines.convert import Conversion
 from perframe.engines.parity import ParityReport
 from perframe.errors import one_line
 from perframe.export.cost import LayerCost
-from perframe.profiler.characterise import SensorCharacter
-from perframe.profiler.doctor import Diagnosis, GpuAnswers
 from perframe.profiler.result import BatchResult, Energy, Profile
 from perframe.profiler.stats import Estimate
 from perframe.profiler.summary import ModuleTotal, by_module
+from perframe.progress import is_quiet
+from perframe.report.measured import builds, device_times, measured_layers
+from perframe.report.style import plain_table, with_interval
 from perframe.report.units import percent, quantity, shape_text
 
 # Wide enough for every column where there is no terminal to ask (a file, a CI log).
@@ -53,10 +53,15 @@ def profile_tables(profile: Profile, top: int) -> RenderableType:
     ]
     if any(batch.paced for batch in profile.batches):
         parts.append(_paced(profile.batches))
+    parts += [*device_times(profile.batches), *builds(profile.batches)]
     for batch in profile.batches:
         if batch.layers:
-            parts.append(_modules(batch, top))
-    parts += _notes(profile.batches)
+            parts += [_modules(batch, top), *measured_layers(batch, top)]
+    parts += [
+        severity_line("invalid", f"batch {each.batch}: {each.message} {each.hint}") for each in profile.failed
+    ]
+    if not is_quiet():
+        parts += _notes(profile.batches)
     return Group(*parts)
 
 
@@ -89,57 +94,7 @@ def inspection(
                 quantity(cost.activations, ""),
                 "–" if cost.intensity is None else f"{cost.intensity:.1f}",
             )
-    return Group(_model_line(model), *(Text(one_line(note), style="dim") for note in notes), Text(), table)
-
-
-def diagnosis_table(diagnosis: Diagnosis) -> RenderableType:
-    """Show what a machine can do."""
-    machine = Table.grid(padding=(0, 2))
-    for key, value in diagnosis.environment.items():
-        machine.add_row(key, "–" if value is None else str(value))
-    table = plain_table("What can be used here")
-    for name in ("", "", "found", "what would mend it"):
-        table.add_column(name, overflow="fold")
-    for finding in diagnosis.findings:
-        mark = Text("✓", style="green") if finding.works else Text("✗", style="red")
-        table.add_row(
-            mark, f"{finding.topic} {finding.name}", _foreign(finding.what), _foreign(finding.remedy)
-        )
-    return Group(machine, Text(), table, *(_gpu_table(gpu) for gpu in diagnosis.gpus))
-
-
-def _gpu_table(gpu: GpuAnswers) -> RenderableType:
-    table = plain_table(f"{one_line(gpu.gpu)}, driver {one_line(gpu.driver)}: what NVML answers")
-    for name in ("question", "answer"):
-        table.add_column(name, overflow="fold")
-    if gpu.unavailable is not None:
-        table.add_row("can be measured", _foreign(gpu.unavailable))
-    for question, told in gpu.answers.items():
-        table.add_row(question, _foreign(told))
-    return table
-
-
-def character_table(sensor: str, found: SensorCharacter) -> RenderableType:
-    """Show what a sensor does to the truth."""
-    table = Table.grid(padding=(0, 2))
-    for key, value in {
-        "sensor": one_line(sensor),
-        "updates every": quantity(found.update_period_s, "s"),
-        "averages over": quantity(found.averaging_window_s, "s"),
-        "begins to show after": quantity(found.delay_s, "s"),
-        "at rest, under load": f"{quantity(found.idle_w, 'W')}, {quantity(found.active_w, 'W')}",
-        "switches": str(found.switches),
-        "what the fit leaves": percent(found.residual),
-    }.items():
-        table.add_row(key, Text(value))
-    return table
-
-
-def plain_table(title: str) -> Table:
-    """Return an empty table in the one style there is."""
-    return Table(
-        title=title, title_justify="left", title_style="bold", caption_justify="left", box=box.SIMPLE_HEAD
-    )
+    return Group(_model_line(model), *_remarks(notes), Text(), table)
 
 
 def conversion(done: Conversion) -> RenderableType:
@@ -147,7 +102,7 @@ def conversion(done: Conversion) -> RenderableType:
     size = quantity(done.model.size_bytes, "B")
     parts: list[RenderableType] = [
         Text(f"{done.model.path}: {done.precision}, opset {done.model.opset}, {size}"),
-        *(Text(one_line(note), style="dim") for note in done.notes),
+        *_remarks(done.notes),
     ]
     parts.append(Text("parity not checked", style="yellow") if done.parity is None else _parity(done.parity))
     if done.accuracy is not None:
@@ -286,8 +241,9 @@ def _modules(batch: BatchResult, top: int) -> Table:
         cells = _module_cells(total, largest, has_energy)
         table.add_row(*cells, *([_TOLD[total.tensor_cores]] if has_kernels else []))
     if rest := totals[len(shown) :]:
-        joules = sum(t.energy_j or 0.0 for t in rest)
-        tail = [f"{joules * 1e3:.3g}"] if has_energy else []
+        joules = [t.energy_j for t in rest]
+        known = [each for each in joules if each is not None]
+        tail = ["–" if len(known) < len(joules) else f"{sum(known) * 1e3:.3g}"] if has_energy else []
         table.add_row(
             Text(f"{len(rest)} more", style="dim"),
             quantity(sum(t.latency_s for t in rest), "s"),
@@ -318,6 +274,10 @@ def _module_cells(total: ModuleTotal, largest: float, energy: bool) -> list[str 
     return [*cells, "–" if total.energy_j is None else f"{total.energy_j * 1e3:.3g}"] if energy else cells
 
 
+def _remarks(notes: Sequence[str]) -> list[Text]:
+    return [] if is_quiet() else [Text(one_line(note), style="dim") for note in notes]
+
+
 def _notes(batches: Sequence[BatchResult]) -> list[Text]:
     """Each finding once, with the batch sizes it concerns."""
     found: dict[tuple[str, str, str], list[int]] = {}
@@ -343,16 +303,6 @@ def severity_line(severity: str, text: str) -> Text:
     """Show a finding in the colour of its severity."""
     styles = {"info": "dim", "warning": "yellow", "invalid": "bold red"}
     return Text.assemble((f"{severity}: ", styles[severity]), one_line(text))
-
-
-def with_interval(estimate: Estimate | None, unit: str) -> str:
-    """Return a figure with its interval, relative to it."""
-    if estimate is None:
-        return "–"
-    if estimate.low is None or estimate.high is None or estimate.value == 0:
-        return quantity(estimate.value, unit)
-    half = (estimate.high - estimate.low) / 2.0
-    return f"{quantity(estimate.value, unit)} ± {percent(half / abs(estimate.value))}"
 
 
 def _off_the_truth(uncertainties: Sequence[float | None]) -> str | None:
