@@ -17,7 +17,19 @@ import perframe
 from perframe.errors import PerframeError
 
 # In the order of the work.
-_COMMANDS = ("new", "inspect", "export", "build", "profile", "import", "trace", "sweep", "choose", "gate", "doctor")
+_COMMANDS = (
+    "new",
+    "inspect",
+    "export",
+    "build",
+    "profile",
+    "import",
+    "trace",
+    "sweep",
+    "choose",
+    "gate",
+    "doctor",
+)
 
 
 def main() -> None:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from perframe.progress import is_quiet
+
 if TYPE_CHECKING:
     from perframe.profiler.result import Profile
 
@@ -44,5 +46,5 @@ class Finished:
             from perframe.report.tables import profile_tables, show
 
             show(profile_tables(self._profile, self._top))
-            if self._target is not None:
+            if self._target is not None and not is_quiet():
                 click.echo(f"saved: {self._target}")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from perframe.progress import Progress, silent
+from perframe.progress import Progress, is_quiet, is_verbose, silent
 from perframe.report.units import duration, quantity
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ def schedule_line(schedule: "Schedule") -> str:
 def progress_bar() -> Iterator[Progress]:
     """Give a function to tell what is being done and what fraction is done.
 
-    Off a terminal (a pipe, a CI job) it shows nothing and imports nothing.
+    Off a terminal (a pipe, a CI job) it shows nothing and imports nothing, nor where the log takes its place.
     """
-    if sys.stderr is None or not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty() or is_quiet() or is_verbose():
         yield silent
         return
     from rich import progress
