@@ -11,12 +11,10 @@ a random part of the sensor's cycle more, so that a load in step with the sensor
 missed at a window's ends, and windows can be short.
 """
 
-import math
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from statistics import median
 
 from perframe.arrays import Array
 from perframe.engines.base import Backend, Engine, EngineArtifact, LayerTiming
@@ -25,18 +23,17 @@ from perframe.engines.inputs import inputs_sha256, seeded_inputs
 from perframe.export.onnx_model import resolve_input_shapes
 from perframe.profiler.characterise import Response
 from perframe.profiler.energy import Meter
-from perframe.profiler.loop import Measured, Observed, window_length_s
+from perframe.profiler.loop import Measured, window_length_s
 from perframe.profiler.plan import MeasurementPlan
-from perframe.profiler.result import BatchResult, WarmUp, Window
+from perframe.profiler.result import BatchResult, WarmUp
 from perframe.profiler.sensors.base import Sensor
-from perframe.profiler.stats import quantile
 from perframe.profiler.summary import summarise
 from perframe.profiler.warm_up import warm_up
+from perframe.profiler.window import Observed, layer_iterations, run_window
 from perframe.progress import Progress
 
 # Long enough for clocks that came down meanwhile to be up again.
 _RUN_IN_S = 0.2
-_LAYER_ITERATIONS = (5, 100)
 
 
 @dataclass(frozen=True)
@@ -138,7 +135,15 @@ class PairBench:
         for side in self.sides if self._first[-1] else self.sides[::-1]:
             with side.opened() as engine:
                 self._run_in(engine)
-                side.observed.append(self._window(engine))
+                found = run_window(
+                    engine,
+                    self._meter,
+                    self._plan,
+                    self._batch,
+                    window_s=self._window_s,
+                    origin_s=self._origin_s,
+                )
+                side.observed.append(found)
 
     def pairs(self, planned: int, *, with_layers: bool) -> Pairs:
         """Return what was measured, with everything there is to say against it.
@@ -171,41 +176,13 @@ class PairBench:
         while self.clock.now_s() < until_s:
             engine.run(1)
 
-    def _window(self, engine: Engine) -> Observed:
-        """One window of back-to-back inferences."""
-        clock, latencies = self.clock, list[float]()
-        self._meter.start()
-        start_s = previous_s = clock.now_s()
-        cpu_start_s = clock.cpu_s()
-        while len(latencies) < self._plan.window_iterations or previous_s - start_s < self._window_s:
-            engine.run(1)
-            now_s = clock.now_s()
-            latencies.append(now_s - previous_s)
-            previous_s = now_s
-        cpu_s = clock.cpu_s() - cpu_start_s
-        stretch = self._meter.stop(previous_s)
-        window = Window(
-            start_s=start_s - self._origin_s,
-            duration_s=previous_s - start_s,
-            frames=len(latencies) * self._batch,
-            energy_j=stretch.energy_j,
-            counter_j=stretch.counter_j,
-            readings=stretch.readings,
-            cpu_s=cpu_s,
-            p50_s=quantile(latencies, 0.5),
-            p90_s=quantile(latencies, 0.9),
-            p99_s=quantile(latencies, 0.99),
-        )
-        return Observed(window, tuple(latencies), stretch)
-
     def _result(self, side: Side, warmed: WarmUp, with_layers: bool) -> BatchResult:
         layers: tuple[LayerTiming, ...] = ()
         if with_layers and self._plan.layer_s > 0:
             self._progress("timing layers", 1.0)
-            least, most = _LAYER_ITERATIONS
-            wanted = math.ceil(self._plan.layer_s / median(side.observed[-1].latencies_s))
+            iterations = layer_iterations(self._plan, side.observed[-1].latencies_s)
             with side.opened() as engine:
-                layers = tuple(engine.layer_timings(min(max(wanted, least), most)))
+                layers = tuple(engine.layer_timings(iterations))
         measured = Measured(
             warm_up=warmed,
             saturated=tuple(side.observed),

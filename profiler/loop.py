@@ -1,20 +1,18 @@
 """The one loop: at rest, warm up until steady, windows, at rest again, then the passes that stand apart."""
 
-import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import median
 
 from perframe.engines.base import Engine, LayerTiming
 from perframe.engines.device_engine import DeviceEngine, DeviceTiming
 from perframe.errors import MeasurementError
 from perframe.profiler.characterise import Response
-from perframe.profiler.energy import Meter, Stretch
+from perframe.profiler.energy import Meter
 from perframe.profiler.plan import MeasurementPlan
-from perframe.profiler.result import WarmUp, Window
-from perframe.profiler.stats import quantile
+from perframe.profiler.result import WarmUp
 from perframe.profiler.warm_up import Rest, at_rest, rest_s, warm_up
+from perframe.profiler.window import Observed, layer_iterations, run_window
 from perframe.progress import Progress
 
 # As slow as the sensors of most cards, for one whose reading stood too still to say.
@@ -23,16 +21,6 @@ _UNKNOWN_PERIOD_S = 0.1
 _WINDOW_S = 0.5
 # However little may be missed, a mean of fewer readings says little.
 _WINDOW_UPDATES = 10
-_LAYER_ITERATIONS = (5, 100)
-
-
-@dataclass(frozen=True)
-class Observed:
-    """One measured stretch: the window, every latency in it, and what the sensor saw."""
-
-    window: Window
-    latencies_s: tuple[float, ...]
-    stretch: Stretch
 
 
 @dataclass(frozen=True)
@@ -132,8 +120,7 @@ def measure(
         except MeasurementError as error:
             failure = error
     device: tuple[DeviceTiming, ...] = ()
-    least, most = _LAYER_ITERATIONS
-    iterations = min(max(math.ceil(plan.layer_s / median(saturated[-1].latencies_s)), least), most)
+    iterations = layer_iterations(plan, saturated[-1].latencies_s)
     if isinstance(engine, DeviceEngine) and failure is None:
         progress("timing on the device", 0.0)
         device = tuple(engine.run_timed(iterations))
@@ -145,7 +132,7 @@ def measure(
         saturated=saturated,
         # A mean needs two windows here as well.
         paced=paced if len(paced) > 1 else (),
-        missed=pacer.missed / max(sum(len(each.latencies_s) for each in paced), 1),
+        missed=sum(each.missed for each in paced) / max(sum(len(each.latencies_s) for each in paced), 1),
         rest=None if before is None or after is None else (before, after),
         update_period_s=meter.update_period_s(),
         response=response,
@@ -237,7 +224,6 @@ class _Pacer:
         self._engine, self._meter, self._plan, self._batch = engine, meter, plan, batch
         self._window_s = window_s
         self._origin_s = engine.clock.now_s()
-        self.missed = 0
         self.failure: MeasurementError | None = None
 
     def windows(self, tick_s: float | None, what: str, progress: Progress) -> tuple[Observed, ...]:
@@ -248,44 +234,16 @@ class _Pacer:
             for index in range(self._plan.windows):
                 progress(what, index / self._plan.windows)
                 clock.sleep(shift.pause_s(clock.now_s(), self._meter.update_period_s()))
-                observed.append(self._window(tick_s))
+                found = run_window(
+                    self._engine,
+                    self._meter,
+                    self._plan,
+                    self._batch,
+                    window_s=self._window_s,
+                    origin_s=self._origin_s,
+                    tick_s=tick_s,
+                )
+                observed.append(found)
         except MeasurementError as error:
             self.failure = error
         return tuple(observed)
-
-    def _window(self, tick_s: float | None) -> Observed:
-        clock = self._engine.clock
-        latencies: list[float] = []
-        self._meter.start()
-        start_s = previous_s = clock.now_s()
-        cpu_start_s = clock.cpu_s()
-        while len(latencies) < self._plan.window_iterations or previous_s - start_s < self._window_s:
-            if tick_s is not None:
-                due_s = start_s + len(latencies) * tick_s
-                if previous_s > due_s:
-                    self.missed += 1
-                clock.sleep(max(due_s - previous_s, 0.0))
-                previous_s = clock.now_s()
-            self._engine.run(1)
-            now_s = clock.now_s()
-            latencies.append(now_s - previous_s)
-            previous_s = now_s
-        if tick_s is not None:
-            # The last frame's gap belongs to it, as every other frame's does.
-            clock.sleep(max(start_s + len(latencies) * tick_s - previous_s, 0.0))
-            previous_s = clock.now_s()
-        cpu_s = clock.cpu_s() - cpu_start_s
-        stretch = self._meter.stop(previous_s)
-        window = Window(
-            start_s=start_s - self._origin_s,
-            duration_s=previous_s - start_s,
-            frames=len(latencies) * self._batch,
-            energy_j=stretch.energy_j,
-            counter_j=stretch.counter_j,
-            readings=stretch.readings,
-            cpu_s=cpu_s,
-            p50_s=quantile(latencies, 0.5),
-            p90_s=quantile(latencies, 0.9),
-            p99_s=quantile(latencies, 0.99),
-        )
-        return Observed(window, tuple(latencies), stretch)

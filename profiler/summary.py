@@ -14,7 +14,7 @@ from perframe.profiler.checks import ended_early, layers_missing, quality_of
 from perframe.profiler.closure import attributed_closure
 from perframe.profiler.device_times import device_time
 from perframe.profiler.energy import Stretch
-from perframe.profiler.loop import Measured, Observed
+from perframe.profiler.loop import Measured
 from perframe.profiler.plan import MeasurementPlan
 from perframe.profiler.result import (
     BatchResult,
@@ -29,6 +29,7 @@ from perframe.profiler.result import (
 from perframe.profiler.sensors.base import Sensor
 from perframe.profiler.sensors.calibrated import Calibrated
 from perframe.profiler.stats import Estimate, mean_interval, quantile
+from perframe.profiler.window import Observed
 
 
 def summarise(

@@ -10,12 +10,13 @@ from perframe.errors import MeasurementError
 from perframe.profiler.characterise import Response
 from perframe.profiler.checks import require_valid
 from perframe.profiler.energy import Stretch
-from perframe.profiler.loop import Measured, Observed
+from perframe.profiler.loop import Measured
 from perframe.profiler.plan import MeasurementPlan
 from perframe.profiler.result import BatchResult, Profile, Quality, WarmUp, Window
 from perframe.profiler.sensors.base import Accuracy, Conditions
 from perframe.profiler.summary import summarise
 from perframe.profiler.warm_up import Rest
+from perframe.profiler.window import Observed
 
 SECONDS = 10.0
 NOTHING_KNOWN = Response()
