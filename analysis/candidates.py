@@ -21,7 +21,7 @@ from perframe.profiler.stats import Estimate, student_t
 
 _CONFIDENCE = 0.95
 # Of the conditions these are the network's own, or part of what is chosen.
-_OWN = frozenset({"precision", "input_shape", "seed"})
+_OWN = frozenset({"precision", "quantised", "input_shape", "seed"})
 
 
 @dataclass(frozen=True)

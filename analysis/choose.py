@@ -251,6 +251,21 @@ def _notes(candidates: Sequence[Candidate]) -> tuple[str, ...]:
         notes.append(
             "Each network was measured once: how far runs differ is not known, and not in the intervals."
         )
+    if uneven := _quantised_unlike(candidates):
+        notes.append(
+            f"Of int8 networks different layers compute in int8 ({', '.join(uneven)}): they differ by more than G and g."
+        )
     if unknown := [each.name for each in candidates if each.top1_percent is None]:
         notes.append(f"No accuracy is known of {len(unknown)}: {', '.join(unknown[:4])}.")
     return tuple(notes)
+
+
+def _quantised_unlike(candidates: Sequence[Candidate]) -> list[str]:
+    """Names of the int8 networks whose quantised layers are not those of the first."""
+    quantised = [each for each in candidates if each.model.quantised]
+    return [
+        each.name
+        for each in quantised
+        if each.model.family == quantised[0].model.family
+        and each.model.quantised != quantised[0].model.quantised
+    ]

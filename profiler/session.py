@@ -1,12 +1,13 @@
 """One measurement from engines to a profile: the device held, every batch size measured, each kept at once."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 import perframe
-from perframe.engines.base import Backend, Engine, EngineArtifact
+from perframe.engines.base import Backend, Engine, EngineArtifact, ModelInfo
 from perframe.engines.device_engine import DeviceEngine
 from perframe.engines.inputs import inputs_sha256, seeded_inputs
 from perframe.engines.registry import backend_named
@@ -249,6 +250,7 @@ def _identity(
         "threads": artifact.threads,
         **_compiled(artifact),
         "precision": artifact.model.precision,
+        "quantised": _quantised(artifact.model),
         "input_shape": "x".join(map(str, artifact.model.input_shape)),
         "seed": plan.seed,
         "regime": artifact.regime,
@@ -270,6 +272,14 @@ def _compiled(artifact: EngineArtifact) -> dict[str, str | float | None]:
         "engine_batches": "one" if len(artifact.batches) == 1 else ", ".join(map(str, artifact.batches)),
         **{f"tensorrt_{name}": value for name, value in told.items()},
     }
+
+
+def _quantised(model: ModelInfo) -> str | None:
+    """Which layers compute in int8: a set that depends on the group size would make group sizes incomparable."""
+    if not model.quantised:
+        return None
+    digest = hashlib.sha256("\n".join(sorted(model.quantised)).encode()).hexdigest()[:12]
+    return f"{len(model.quantised)} layers, {digest}"
 
 
 def _ended_early(batch: BatchResult) -> bool:

@@ -136,6 +136,17 @@ def test_other_conditions_are_not_mixed() -> None:
         candidates([result(8, [1.0, 1.0], {})], TABLE, 4)
 
 
+def test_int8_networks_of_other_layers_are_told() -> None:
+    networks = [candidate(8, 0.3), candidate(16, 0.4)]
+    layers = ("a.conv", "b.conv")
+    alike = [
+        replace(each, model=replace(each.model, precision="int8", quantised=layers)) for each in networks
+    ]
+    assert not any("int8" in note for note in choose(alike, Limits()).notes)
+    unlike = [alike[0], replace(alike[1], model=replace(alike[1].model, quantised=layers[:1]))]
+    assert any("different layers compute in int8" in note for note in choose(unlike, Limits()).notes)
+
+
 def test_the_users_table_by_name_or_number(tmp_path: Path) -> None:
     path = tmp_path / "accuracy.csv"
     path.write_text("name,top1_percent\nmobilenet_v1-E2GC-G8,71.5\n")
