@@ -253,7 +253,7 @@ def _notes(candidates: Sequence[Candidate]) -> tuple[str, ...]:
         )
     if uneven := _quantised_unlike(candidates):
         notes.append(
-            f"Of int8 networks different layers compute in int8 ({', '.join(uneven)}): they differ by more than G and g."
+            f"In int8 networks different layers compute in int8 ({', '.join(uneven)}): not only G and g differ."
         )
     if unknown := [each.name for each in candidates if each.top1_percent is None]:
         notes.append(f"No accuracy is known of {len(unknown)}: {', '.join(unknown[:4])}.")
