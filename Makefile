@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The editable install links files one by one, so a new or renamed file needs it again (an edited one does not).
 FILES := $(sort $(wildcard *.py commands/*.py export/*.py engines/*.py profiler/*.py profiler/*/*.py analysis/*.py report/*.py))
 
-.PHONY: help demo test lint check bench clean FORCE
+.PHONY: help demo test lint check bench schemas clean FORCE
 
 help:
 	@echo "make demo    checkpoint -> ONNX -> engine -> what a frame costs, at batch 1, 4 and 16"
@@ -44,6 +44,9 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/digits_accuracy.py
 	$(BIN)/python benchmarks/layer_replay.py
 	$(BIN)/python benchmarks/gate_errors.py
+
+schemas: .venv/installed
+	for name in profile engine calibration trace sweep gate doctor; do $(BIN)/perframe schema $$name > schemas/$$name-1.json; done
 
 clean:
 	rm -rf .venv demo build *.egg-info

@@ -14,6 +14,8 @@ import traceback
 import click
 
 import perframe
+from perframe.commands.settings import defaults_for, name_variables, origin_of
+from perframe.commands.verbosity import usual_verbosity, with_verbosity
 from perframe.errors import PerframeError
 
 # In the order of the work.
@@ -27,8 +29,15 @@ _COMMANDS = (
     "trace",
     "sweep",
     "choose",
+    "findings",
+    "predict",
     "gate",
+    "report",
+    "plot",
     "doctor",
+    "config",
+    "schema",
+    "completion",
 )
 
 
@@ -45,6 +54,7 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
+@usual_verbosity()
 def run(arguments: list[str]) -> int:
     """Run one command; return its exit code. Errors go to stderr, in two lines."""
     debug = "--debug" in arguments
@@ -52,7 +62,10 @@ def run(arguments: list[str]) -> int:
         ended = command.main(arguments, prog_name="perframe", standalone_mode=False)
     except click.ClickException as error:
         path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "perframe"
-        return _fail(error.format_message(), f"See {path} --help.", 2, debug)
+        message = error.format_message()
+        if isinstance(error, click.BadParameter) and (origin := origin_of(error)) is not None:
+            message = f"{message.rstrip('.')}. It is set by {origin}."
+        return _fail(message, f"See {path} --help.", 2, debug)
     except (click.Abort, KeyboardInterrupt):
         return _fail(
             "Interrupted.", "What was finished is kept; run the command again for the rest.", 130, debug
@@ -100,15 +113,38 @@ class _Commands(click.Group):
         # A file whose name is a word of Python's could not be imported elsewhere.
         name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
         found: click.Command = importlib.import_module(f"perframe.commands.{name}").command
+        name_variables(found, (cmd_name,))
         return found
 
 
+def _show_versions(ctx: click.Context, parameter: click.Parameter, given: bool) -> None:
+    if not given:
+        return
+    from perframe.engines.installed import driver_version, installed_versions
+
+    versions = {"perframe": perframe.__version__, **installed_versions()}
+    if (driver := driver_version()) is not None:
+        versions["nvidia-driver"] = driver
+    click.echo("\n".join(f"{name} {version}" for name, version in versions.items()))
+    ctx.exit()
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(perframe.__version__, prog_name="perframe")
-@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
-def command() -> None:
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_versions,
+    help="Show the versions of perframe and of the runtimes, and exit.",
+)
+@with_verbosity
+@click.pass_context
+def command(ctx: click.Context) -> None:
     """What does a frame cost?
 
     Takes a CNN from checkpoint to ONNX to an engine, and measures latency, power and energy per frame, whole and
     per layer, on the device in front of you.
     """
+    if ctx.invoked_subcommand is not None:
+        ctx.default_map = defaults_for(ctx, [ctx.invoked_subcommand])

@@ -5,6 +5,7 @@ let pass, so that a file with more fields of the same schema stays readable.
 """
 
 import dataclasses
+import functools
 import json
 import types
 import typing
@@ -89,7 +90,7 @@ def _dataclass(cls: Any, value: Any, where: str, path: str) -> Any:
         raise InputError(
             f"{where}: field {path}: expected an object, found {_shown(value)}.", "Was the file edited?"
         )
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     given = {}
     for field in dataclasses.fields(cls):
         if field.name in value:
@@ -99,6 +100,12 @@ def _dataclass(cls: Any, value: Any, where: str, path: str) -> Any:
                 f"{where}: field {path}.{field.name} is missing.", "Was the file cut off or edited?"
             )
     return cls(**given)
+
+
+@functools.lru_cache(maxsize=256)
+def _hints(cls: Any) -> dict[str, Any]:
+    """Evaluating annotations takes most of the time that reading a profile takes."""
+    return typing.get_type_hints(cls)
 
 
 def _first_that_fits(kinds: tuple[Any, ...], value: Any, where: str, path: str) -> Any:

@@ -1,6 +1,7 @@
 """How accurate each configuration is: the published tables, or the user's own."""
 
 import csv
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from perframe.engines.base import ModelInfo
 from perframe.errors import InputError, UsageError
 from perframe.files import readable_file
 
+_NARROWER = re.compile(r"-w\d")
 DATASETS = ("imagenet-1k", "food-101")
 
 
@@ -29,7 +31,8 @@ class AccuracyTable:
         """Return the accuracy of a network; `None` if the table does not know it."""
         found = self.top1_percent.get(model.name)
         number = model.group_size if model.variant == "E2GC" else model.groups
-        if found is None and number is not None:
+        # A narrower network of the same G is another network; its name says so.
+        if found is None and number is not None and not _NARROWER.search(model.name):
             found = self.top1_percent.get((model.family, model.variant, number))
         return found
 

@@ -110,7 +110,7 @@ def choose(candidates: Sequence[Candidate], limits: Limits, prefer: Preference =
     return Choice(
         prefer=prefer,
         recommended=recommended,
-        why=_why(recommended, tied, rest, margin, prefer),
+        why=_why(recommended, tied, rest, margin, prefer, limited=limits != Limits()),
         tied=tuple(each.name for each in tied),
         next_best=rest[0].name if rest else None,
         margin=margin,
@@ -152,10 +152,13 @@ def _why(
     rest: Sequence[Candidate],
     margin: float | None,
     prefer: Preference,
+    *,
+    limited: bool,
 ) -> str:
     what = {"epf": "energy per frame", "accuracy": "top-1 accuracy", "latency": "latency"}[prefer]
     best = {"epf": "lowest", "accuracy": "highest", "latency": "lowest"}[prefer]
-    text = f"{recommended.name} has the {best} {what} of those that keep the limits"
+    among = " of those that keep the limits" if limited else ""
+    text = f"{recommended.name} has the {best} {what}{among}"
     if len(tied) > 1:
         others = ", ".join(each.name for each in tied if each is not recommended)
         by = "the cheapest" if prefer == "accuracy" else "the most accurate"

@@ -76,7 +76,8 @@ def refuse_what_has_no_effect(ctx: click.Context, *, measuring: bool) -> None:
         UsageError: There is one.
     """
     for parameter in ctx.command.params:
-        if ctx.get_parameter_source(parameter.name or "") is ParameterSource.DEFAULT:
+        # perframe.toml and variables may set up both ways.
+        if ctx.get_parameter_source(parameter.name or "") is not ParameterSource.COMMANDLINE:
             continue
         if measuring and parameter.name in _OF_STORED:
             raise click.UsageError(f"{parameter.opts[-1]} is for stored profiles, not for --against.")

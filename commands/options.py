@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from perframe.commands.verbosity import with_verbosity
+
 if TYPE_CHECKING:
     from perframe.engines.lower import PrecisionSpec
 
@@ -19,12 +21,10 @@ FILE = click.Path(path_type=Path)
 
 def common(function: F) -> F:
     """Give a command the options that every command has."""
-    for option in (
-        click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."),
-        click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of tables."),
-    ):
-        function = option(function)
-    return function
+    as_json = click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON document instead of tables."
+    )
+    return as_json(with_verbosity(function))
 
 
 def with_network(function: F) -> F:

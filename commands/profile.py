@@ -18,6 +18,7 @@ from perframe.commands.options import (
     with_precision,
 )
 from perframe.commands.tensorrt_options import with_tensorrt
+from perframe.progress import is_quiet
 
 if TYPE_CHECKING:
     from perframe.engines.base import Regime, TensorRtOptions
@@ -215,7 +216,9 @@ def command(
             source,
             source=onnx_source or engines.source,
             keep=finished.keep,
-            scheduled=lambda schedule: None if to_stdout else click.echo(schedule_line(schedule)),
+            scheduled=lambda schedule: (
+                None if to_stdout or is_quiet() else click.echo(schedule_line(schedule))
+            ),
             progress=progress,
             wait_s=wait_s,
         )

@@ -39,7 +39,9 @@ def find_engine(key: str) -> EngineArtifact | None:
     if not path.is_file():
         return None
     try:
-        return read_artifact(path)
+        found = read_artifact(path)
+        _LOG.info("engine %s was built before and is taken from the cache", key[:12])
+        return found
     except PerframeError as error:
         _LOG.warning("The kept engine is not used: %s", error.message)
         return None

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import NewType, Protocol
 
 from perframe.arrays import Array
+from perframe.engines.installed import driver_cuda
 from perframe.errors import MeasurementError, OutOfMemoryError, PerframeError, UnavailableError
 
 Address = NewType("Address", int)
@@ -148,6 +149,11 @@ def cuda_unavailable() -> str | None:
 
 def not_there(what: str) -> UnavailableError:
     """Return the error for a GPU that could not be opened."""
+    if driver_cuda() is None:
+        return UnavailableError(
+            f"No GPU can be used through CUDA, since no NVIDIA driver is loaded: {what}.",
+            "Install the NVIDIA driver; start a container with --gpus all.",
+        )
     return UnavailableError(
         f"No GPU can be used through CUDA: {what}.",
         "Check nvidia-smi; the driver must be at least as new as the CUDA version of cuda-bindings or pycuda.",

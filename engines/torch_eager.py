@@ -5,6 +5,7 @@ backward, EPF = mean power x (FP_t + BP_t) / B. The training regime repeats that
 none was counted there.
 """
 
+import importlib.util
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,11 +37,9 @@ class Torch:
     tunes = False
 
     def unavailable(self) -> str | None:
-        """See `perframe.engines.base.Backend.unavailable`."""
-        try:
-            _torch()
-        except UnavailableError as error:
-            return str(error)
+        """See `perframe.engines.base.Backend.unavailable`. torch is not imported for it, which would take seconds."""
+        if importlib.util.find_spec("torch") is None:
+            return "torch is not installed.\npip install 'perframe[torch]'"
         return None
 
     def build(

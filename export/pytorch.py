@@ -13,6 +13,10 @@ except ModuleNotFoundError as missing:
         "Checkpoints need torch, which is not installed.",
         "Install it with: pip install 'perframe[torch]', or give the .onnx.",
     ) from missing
+except (ImportError, OSError) as broken:
+    raise UnavailableError(
+        f"torch is installed and cannot be imported: {broken}.", "Run: pip install --force-reinstall torch"
+    ) from broken
 
 
 @contextmanager

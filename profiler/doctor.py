@@ -2,47 +2,30 @@
 
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from dataclasses import dataclass, replace
+from functools import partial
 
-from perframe.engines.clock import SystemClock
 from perframe.engines.cuda import cuda_unavailable
+from perframe.engines.installed import Installed, installed
 from perframe.engines.registry import backend_named, backend_names
-from perframe.errors import PerframeError, UnavailableError, UsageError
-from perframe.profiler.characterise import SensorCharacter, characterise, keep_character, kept_character
-from perframe.profiler.energy import open_meter
+from perframe.errors import PerframeError, UnavailableError
 from perframe.profiler.environment import environment
-from perframe.profiler.load import switchable_load
-from perframe.profiler.lock import device_lock
-from perframe.profiler.sensors.base import Sensor
+from perframe.profiler.finding import Finding, obstacle
+from perframe.profiler.fit import fit
+from perframe.profiler.private import without_names
+from perframe.profiler.sensor_watch import watched
 from perframe.profiler.sensors.nvml import capabilities
 from perframe.profiler.sensors.nvml_library import NvmlLibrary, load_pynvml
-from perframe.profiler.sensors.registry import sensor_from, sensor_names
+from perframe.profiler.sensors.registry import covering_sensors, sensor_from, sensor_names
+from perframe.profiler.system import devices, permissions
+from perframe.progress import Progress, silent
 
-# Long enough for a dozen updates of the slowest sensors.
-_WATCH_S = 2.0
+SCHEMA = "perframe.doctor/1"
+
 # They need a file or parameters, and say nothing about the machine.
 _NOT_HARDWARE = frozenset({"replay", "sim"})
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        topic: `checkpoints`, `engine` or `sensor`.
-        name: Which one.
-        works: Whether it can be used here.
-        what: What was found.
-        remedy: What would mend it; empty where nothing needs to.
-    """
-
-    topic: Literal["checkpoints", "engine", "sensor"]
-    name: str
-    works: bool
-    what: str
-    remedy: str
+# Of one busy core, as the modelled sensor takes them unless told.
+_WATTS = 10.0
 
 
 @dataclass(frozen=True)
@@ -64,32 +47,50 @@ class GpuAnswers:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Everything that was found; holds no host name, user name or path of the user's."""
+    """Everything that was found; holds no host name, user name or path of the user's.
+
+    Attributes:
+        environment: The machine and the software.
+        findings: What was looked at.
+        gpus: What every NVIDIA GPU answers.
+    """
 
     environment: dict[str, str | float | None]
     findings: tuple[Finding, ...]
     gpus: tuple[GpuAnswers, ...]
 
 
-def examine(device: str = "cpu") -> Diagnosis:
-    """Look at the machine. Takes a few seconds where there is a power sensor to watch.
+def examine(gpu: str = "cuda:0", progress: Progress = silent) -> Diagnosis:
+    """Look at the machine. Takes seconds only where there is a power sensor to watch.
+
+    Libraries are imported where that tells more than their being there; torch is not, since it takes longer than all
+    the rest. What a job really needs is proved by `perframe.profiler.job.require_job`.
 
     Args:
-        device: The device whose sensors are looked at.
+        gpu: The GPU whose sensors are looked at.
+        progress: Told what is being looked at.
     """
-    torch = importlib.util.find_spec("torch") is not None
-    findings = [
-        Finding(
-            "checkpoints",
-            "torch",
-            torch,
-            "checkpoints can be read" if torch else "not installed: only ONNX files and engines can be given",
-            "" if torch else "pip install 'perframe[torch]'",
-        )
-    ]
-    findings += [_engine(name) for name in backend_names()]
-    findings += [_sensor(name, device) for name in sensor_names() if name not in _NOT_HARDWARE]
-    return Diagnosis(environment(), tuple(findings), gpu_answers())
+    progress("devices", 0.0)
+    software = installed()
+    found = list(devices(driver=software.driver_cuda is not None))
+    usable = [each.name for each in found if each.works]
+    looks: dict[str, Callable[[], Finding]] = {"checkpoints": _checkpoints}
+    looks |= {f"engine {name}": partial(_engine, name, software) for name in backend_names()}
+    looks |= {
+        f"sensor {name}": partial(_sensor, name, gpu) for name in sensor_names() if name not in _NOT_HARDWARE
+    }
+    for number, (what, look) in enumerate(looks.items(), start=1):
+        progress(what, number / (len(looks) + 1))
+        found.append(look())
+    found += [_energy(device, found) for device in usable]
+    found += [*fit(software), *permissions()]
+    return Diagnosis(
+        environment(),
+        tuple(
+            replace(each, what=without_names(each.what), remedy=without_names(each.remedy)) for each in found
+        ),
+        gpu_answers(),
+    )
 
 
 def gpu_answers(library: Callable[[], NvmlLibrary] = load_pynvml) -> tuple[GpuAnswers, ...]:
@@ -115,77 +116,48 @@ def gpu_answers(library: Callable[[], NvmlLibrary] = load_pynvml) -> tuple[GpuAn
     )
 
 
-def characterise_sensor(spec: str, device: str, switches: int = 20) -> tuple[SensorCharacter, Path]:
-    """Switch a load on `device` on and off, find what the sensor makes of it, and keep that.
-
-    Args:
-        spec: The sensor, as `--sensor` takes it.
-        device: `cpu` or `cuda:N`.
-        switches: How often to switch on; each takes about four seconds.
-
-    Returns:
-        What was found, and the file it was kept in.
-
-    Raises:
-        UsageError: There is no power sensor of this name: a counter needs no characterisation.
-        UnavailableError: Sensor, device or ONNX Runtime is not there.
-        MeasurementError: The reading does not follow the load.
-    """
-    sensor = sensor_from(spec, watts_per_core=10.0, device=device)
-    if sensor is None or sensor.poll_interval_s is None:
-        raise UsageError(
-            f"--sensor {spec}: a counter is read twice and needs no characterisation.",
-            "Give a sensor of watts: nvml.",
-        )
-    with device_lock(device), switchable_load(device) as (load, clock), sensor.open(clock) as reader:
-        found = characterise(reader, clock, load, switches=switches)
-    return found, keep_character(sensor, found)
+def _checkpoints() -> Finding:
+    if importlib.util.find_spec("torch") is None:
+        what = "torch is not installed: only ONNX files and engines can be given"
+        return Finding("checkpoints", "torch", False, what, "pip install 'perframe[torch]'")
+    return Finding("checkpoints", "torch", True, "torch is installed")
 
 
-def _engine(name: str) -> Finding:
+def _engine(name: str, software: Installed) -> Finding:
     try:
         backend = backend_named(name)
     except PerframeError as error:
-        return Finding("engine", name, False, error.message, error.hint)
+        return obstacle("engine", name, error)
+    there = f"{software.versions[name]} is installed" if name in software.versions else "is there"
     if backend.default_device != "cpu" and (reason := cuda_unavailable()) is not None:
         message, _, remedy = reason.partition("\n")
-        return Finding("engine", name, True, f"can build, but not run: {message}", remedy)
-    return Finding("engine", name, True, "can build and run", "")
+        return Finding("engine", name, True, f"{there}, and builds, but cannot run here: {message}", remedy)
+    return Finding("engine", name, True, there)
 
 
-def _sensor(name: str, device: str) -> Finding:
+def _sensor(name: str, gpu: str) -> Finding:
+    device = gpu if name in covering_sensors(gpu) else "cpu"
     try:
-        sensor = sensor_from(name, watts_per_core=10.0, device=device)
+        sensor = sensor_from(name, watts_per_core=_WATTS, device=device)
         assert sensor is not None, "only 'none' is no sensor"
-        return Finding("sensor", name, True, _watched(sensor), "")
+        return Finding("sensor", name, True, watched(sensor))
     except PerframeError as error:
-        return Finding("sensor", name, False, error.message, error.hint)
+        return obstacle("sensor", name, error)
 
 
-def _watched(sensor: Sensor) -> str:
-    told = [sensor.kind, f"domain {sensor.domain}"]
-    told += [f"{key} {value}" for key, value in sensor.details.items()]
+def _energy(device: str, found: list[Finding]) -> Finding:
+    """Whether a device's joules are measured here, and what would let them be."""
+    try:
+        sensor = sensor_from("auto", watts_per_core=_WATTS, device=device)
+    except PerframeError as error:
+        return obstacle("energy", device, error)
+    assert sensor is not None, "only 'none' is no sensor"
     if sensor.kind == "measured":
-        clock = SystemClock()
-        with open_meter(sensor, clock) as meter:
-            meter.start()
-            clock.sleep(_WATCH_S)
-            energy_j = meter.stop().energy_j
-            period_s = meter.update_period_s()
-        if energy_j is not None:
-            told.append(f"{energy_j / _WATCH_S:.1f} W at rest")
-        told.append(
-            "update period not seen" if period_s is None else f"updates every {period_s * 1e3:.0f} ms"
-        )
-        told += _character(kept_character(sensor))
-    return ", ".join(told)
-
-
-def _character(character: SensorCharacter | None) -> list[str]:
-    if character is None:
-        return []
-    return [
-        f"characterised: updates every {character.update_period_s * 1e3:.0f} ms",
-        f"averages over {character.averaging_window_s * 1e3:.0f} ms",
-        f"late by {character.delay_s * 1e3:.0f} ms",
-    ]
+        return Finding("energy", device, True, f"measured, by {sensor.name}")
+    failing = (
+        each
+        for each in found
+        if each.topic == "sensor" and not each.works and each.name in covering_sensors(device)
+    )
+    remedy = next((each.remedy for each in failing), "")
+    return Finding("energy", device, False, f"not measured: {sensor.name} only", remedy)

@@ -1,14 +1,12 @@
 """The machine and the software a measurement was made with."""
 
-import importlib.metadata
 import os
 import platform
 from pathlib import Path
 
 import perframe
+from perframe.engines.installed import driver_version, installed_versions
 from perframe.profiler.power_state import power_state
-
-_DISTRIBUTIONS = ("numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "torch")
 
 
 def environment() -> dict[str, str | float | None]:
@@ -24,12 +22,9 @@ def environment() -> dict[str, str | float | None]:
         **power_state(),
         "load_1min": os.getloadavg()[0],
     }
-    for name in _DISTRIBUTIONS:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    if (driver := driver_version()) is not None:
+        found["nvidia_driver"] = driver
+    return found | installed_versions()
 
 
 def cpu_model() -> str:

@@ -12,8 +12,6 @@ from perframe.engines.convert import Conversion
 from perframe.engines.parity import ParityReport
 from perframe.errors import one_line
 from perframe.export.cost import LayerCost
-from perframe.profiler.characterise import SensorCharacter
-from perframe.profiler.doctor import Diagnosis, GpuAnswers
 from perframe.profiler.result import BatchResult, Energy, Profile
 from perframe.profiler.stats import Estimate
 from perframe.profiler.summary import ModuleTotal, by_module
@@ -329,46 +327,3 @@ def _foreign(name: str) -> Text:
 
 def _number(value: int | None) -> str:
     return "–" if value is None else str(value)
-
-
-def diagnosis_table(diagnosis: Diagnosis) -> RenderableType:
-    """Show what a machine can do."""
-    machine = Table.grid(padding=(0, 2))
-    for key, value in diagnosis.environment.items():
-        machine.add_row(key, "–" if value is None else str(value))
-    table = plain_table("What can be used here")
-    for name in ("", "", "found", "what would mend it"):
-        table.add_column(name, overflow="fold")
-    for finding in diagnosis.findings:
-        mark = Text("✓", style="green") if finding.works else Text("✗", style="red")
-        table.add_row(
-            mark, f"{finding.topic} {finding.name}", _foreign(finding.what), _foreign(finding.remedy)
-        )
-    return Group(machine, Text(), table, *(_gpu_table(gpu) for gpu in diagnosis.gpus))
-
-
-def _gpu_table(gpu: GpuAnswers) -> RenderableType:
-    table = plain_table(f"{one_line(gpu.gpu)}, driver {one_line(gpu.driver)}: what NVML answers")
-    for name in ("question", "answer"):
-        table.add_column(name, overflow="fold")
-    if gpu.unavailable is not None:
-        table.add_row("can be measured", _foreign(gpu.unavailable))
-    for question, told in gpu.answers.items():
-        table.add_row(question, _foreign(told))
-    return table
-
-
-def character_table(sensor: str, found: SensorCharacter) -> RenderableType:
-    """Show what a sensor does to the truth."""
-    table = Table.grid(padding=(0, 2))
-    for key, value in {
-        "sensor": one_line(sensor),
-        "updates every": quantity(found.update_period_s, "s"),
-        "averages over": quantity(found.averaging_window_s, "s"),
-        "begins to show after": quantity(found.delay_s, "s"),
-        "at rest, under load": f"{quantity(found.idle_w, 'W')}, {quantity(found.active_w, 'W')}",
-        "switches": str(found.switches),
-        "what the fit leaves": percent(found.residual),
-    }.items():
-        table.add_row(key, Text(value))
-    return table

@@ -17,6 +17,19 @@ def quantity(value: float | None, unit: str, digits: int = 3) -> str:
     return f"{scaled:.{decimals}f} {prefix}{unit}".strip()
 
 
+def span(low: float, high: float, unit: str) -> str:
+    """Return two numbers with one prefix and unit, digits enough to tell them apart: "10.73 to 10.75 ms"."""
+    largest = max(abs(low), abs(high))
+    if largest == 0.0 or not math.isfinite(largest):
+        return f"{low:g} to {high:g} {unit}".strip()
+    scale, prefix = prefix_of(largest)
+    decimals = 2 - math.floor(math.log10(largest / scale))
+    if high > low:
+        decimals = max(decimals, min(-math.floor(math.log10((high - low) / scale)), decimals + 3))
+    decimals = max(decimals, 0)
+    return f"{low / scale:.{decimals}f} to {high / scale:.{decimals}f} {prefix}{unit}".strip()
+
+
 def prefix_of(value: float) -> tuple[float, str]:
     """Return what a number is divided by before its unit gets a prefix, and the prefix: 0.01074 -> 1e-3, "m"."""
     return next(((scale, prefix) for scale, prefix in _PREFIXES if abs(value) >= scale), _PREFIXES[-1])

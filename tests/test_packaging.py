@@ -38,7 +38,8 @@ def test_the_wheel_holds_the_program_and_nothing_else(wheel: Path) -> None:
     expected = {f"perframe/{path.name}" for path in ROOT.glob("*.py")} | {"perframe/py.typed"}
     for room in ROOMS:
         expected |= {f"perframe/{room}/{path.name}" for path in (ROOT / room).glob("*.py")}
-    expected |= {f"perframe/analysis/data/{path.name}" for path in (ROOT / "analysis/data").iterdir()}
+    for folder in ("analysis/data", "report/assets"):
+        expected |= {f"perframe/{folder}/{path.name}" for path in (ROOT / folder).iterdir()}
     found = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert found == expected
 

@@ -1,11 +1,14 @@
 """Sensors by name: the built-in ones, and those of other packages."""
 
+import logging
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 
 from perframe.errors import UnavailableError, UsageError
 from perframe.profiler.sensors.base import Sensor, SensorFactory, SensorRequest
+
+_LOG = logging.getLogger("perframe.sensors")
 
 ENTRY_POINTS = "perframe.sensors"
 """Entry-point group of other packages' sensors; each refers to a `SensorFactory`."""
@@ -27,6 +30,11 @@ _AUTO = {"cpu": ("rapl", "modelled"), "cuda": ("nvml", "jetson"), "fake": ("mode
 def sensor_names() -> tuple[str, ...]:
     """Return the names `--sensor` knows besides `auto` and `none`, built-in ones first."""
     return (*_BUILT_IN, *sorted(set(_third_party()) - set(_BUILT_IN)))
+
+
+def covering_sensors(device: str) -> tuple[str, ...]:
+    """Return the names of the sensors that cover a device, in the order in which `auto` tries them."""
+    return _AUTO.get(device.partition(":")[0], ())
 
 
 def sensor_from(spec: str, *, watts_per_core: float, device: str) -> Sensor | None:
@@ -62,11 +70,13 @@ def sensor_from(spec: str, *, watts_per_core: float, device: str) -> Sensor | No
 def _automatic(watts_per_core: float, device: str) -> Sensor:
     request = SensorRequest("", watts_per_core, device)
     reasons = []
-    for name in _AUTO.get(device.partition(":")[0], ()):
+    for name in covering_sensors(device):
         sensor = _factory(name).from_request(request)
         reason = sensor.unavailable()
         if reason is None:
+            _LOG.info("auto takes %s for %s", name, device)
             return sensor
+        _LOG.info("auto passes over %s: %s", name, reason)
         reasons.append(f"{name}: {reason}")
     raise UnavailableError(
         f"No sensor covers {device}. {' '.join(reasons)}",

@@ -47,7 +47,7 @@ def test_a_machine_without_a_driver_is_told_in_two_lines() -> None:
     assert told is not None
     what, remedy = told.splitlines()
     assert "cudaError" in what
-    assert "nvidia-smi" in remedy
+    assert "NVIDIA driver" in remedy
     for call in (device_identity, lambda index: open_cuda(index).__enter__()):
         with pytest.raises(UnavailableError, match=r"cudaError(InsufficientDriver|NoDevice)"):
             call(0)

@@ -1,0 +1,194 @@
+"""The effects that the published claims are about, each a formula over one series or two.
+
+Every effect is positive where the claim is right. It is computed for the means and for every draw of them at once (the
+rows of `Series.epf_j`), so that its interval takes the spread of all networks into account.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from perframe.analysis.ranks import pearson, spearman
+from perframe.analysis.series import Network, Series
+from perframe.arrays import Array
+from perframe.profiler.stats import Estimate
+
+MAC_MISMATCH = 0.03
+"""Networks whose MACs differ by no more than this, of the larger, are of comparable cost.
+
+The three pairs of each published network that are closest lie within it; the next pair does not.
+"""
+
+_FEWEST_RANKED = 5
+_LARGEST_G = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Effect:
+    """An effect and what it is made of.
+
+    Attributes:
+        rows: Of the means, then of every draw.
+        n: Networks, or pairs of them, behind it.
+        ranked: Whether it is a rank correlation, which few networks may have by chance.
+        parts: What it is made of, by name.
+    """
+
+    rows: Array
+    n: int
+    ranked: bool = False
+    parts: tuple[tuple[str, Array], ...] = ()
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What is not in the results that an effect needs."""
+
+    what: str
+
+
+def interval(rows: Array, n: int) -> Estimate:
+    """Return an effect with the interval that holds 95 % of its draws; without draws there is none."""
+    if len(rows) == 1:
+        return Estimate(float(rows[0]), None, None, n)
+    low, high = np.quantile(rows[1:], (0.025, 0.975))
+    return Estimate(float(rows[0]), float(low), float(high), n)
+
+
+def macs_against_energy(series: Series) -> Effect | Missing:
+    """Return minus the rank correlation of MACs and EPF over E2GC networks: 1 if the fewest MACs cost the most."""
+    chosen = _e2gc(series)
+    if len(chosen) < _FEWEST_RANKED:
+        return Missing(f"at least {_FEWEST_RANKED} group sizes; there are {len(chosen)}")
+    macs = np.array([[network.model.macs for _, network in chosen]], dtype=np.float64)
+    rows = -spearman(macs, series.epf_j[:, [column for column, _ in chosen]])
+    return Effect(rows, len(chosen), ranked=True)
+
+
+def interior_minimum(series: Series) -> Effect | Missing:
+    """Return by how much the cheaper end of FgGC's range of g costs more than the cheapest g within it."""
+    chosen = sorted(_fggc(series), key=lambda each: each[1].model.groups or 0)
+    if len(chosen) < 3:
+        return Missing(f"at least 3 numbers of groups; there are {len(chosen)}")
+    epf_j = series.epf_j[:, [column for column, _ in chosen]]
+    best = 1 + int(epf_j[0, 1:-1].argmin())
+    rows = np.minimum(epf_j[:, 0], epf_j[:, -1]) / epf_j[:, best] - 1.0
+    parts = (
+        (f"{chosen[0][1].label} over {chosen[best][1].label}", epf_j[:, 0] / epf_j[:, best] - 1.0),
+        (f"{chosen[-1][1].label} over {chosen[best][1].label}", epf_j[:, -1] / epf_j[:, best] - 1.0),
+    )
+    return Effect(rows, len(chosen), parts=parts)
+
+
+def fall_from_one(series: Series) -> Effect | Missing:
+    """Return what the largest G up to 32 saves over G = 1."""
+    return _saved_over_one(
+        series, [(c, n) for c, n in _e2gc(series) if 1 < (n.model.group_size or 0) <= _LARGEST_G]
+    )
+
+
+def beyond_depthwise(series: Series) -> Effect | Missing:
+    """Return what G = 2 saves over G = 1, depthwise convolution."""
+    return _saved_over_one(series, [(c, n) for c, n in _e2gc(series) if n.model.group_size == 2])
+
+
+def _saved_over_one(series: Series, larger: list[tuple[int, Network]]) -> Effect | Missing:
+    one = [column for column, network in _e2gc(series) if network.model.group_size == 1]
+    if not one or not larger:
+        return Missing("G = 1 and a larger G")
+    parts = tuple((network.label, _saving(series.epf_j, column, one[0])) for column, network in larger)
+    return Effect(parts[-1][1], 1 + len(larger), parts=parts)
+
+
+def e2gc_over_fggc(series: Series) -> Effect | Missing:
+    """Return what E2GC saves over FgGC, the mean over all pairs of comparable MACs."""
+    parts = tuple(
+        (f"{e2gc.label} for {fggc.label}", _saving(series.epf_j, column, other))
+        for column, e2gc, other, fggc in _comparable(series)
+    )
+    if not parts:
+        return Missing(f"an E2GC and an FgGC network whose MACs differ by {100.0 * MAC_MISMATCH:g} % or less")
+    return Effect(np.mean([rows for _, rows in parts], axis=0), len(parts), parts=parts)
+
+
+def batching(first: Series, last: Series) -> Effect | Missing:
+    """Return what the larger batch saves per frame, the mean over all networks."""
+    parts = tuple(_saved_by_batching(first, last))
+    if not parts:
+        return Missing("the same network at two batch sizes")
+    return Effect(np.mean([rows for _, rows in parts], axis=0), len(parts), parts=parts)
+
+
+def batching_small_groups(first: Series, last: Series) -> Effect | Missing:
+    """Return what the larger batch saves per frame at the smallest G, 1 or 2."""
+    saved = dict(_saved_by_batching(first, last))
+    smallest = [label for label in ("G=1", "G=2") if label in saved]
+    if not smallest:
+        return Missing("G = 1 or 2 at two batch sizes")
+    return Effect(saved[smallest[0]], 1, parts=tuple((label, saved[label]) for label in smallest))
+
+
+def same_order(one: Series, other: Series) -> Effect | Missing:
+    """Return the rank correlation of EPF over the networks of both series."""
+    columns = {network.label: column for column, network in enumerate(other.networks)}
+    pairs = [(c, columns[n.label]) for c, n in enumerate(one.networks) if n.label in columns]
+    if len(pairs) < _FEWEST_RANKED:
+        return Missing(f"at least {_FEWEST_RANKED} networks in both; there are {len(pairs)}")
+    here, there = (list(each) for each in zip(*pairs, strict=True))
+    rows = spearman(one.epf_j[:, here], other.epf_j[:, there])
+    return Effect(rows, len(pairs), ranked=True)
+
+
+def data_reuse(series: Series) -> Effect | Missing:
+    """Return by how much MACs per activation correlate more with MACs per joule than MACs per parameter do."""
+    chosen = [
+        column
+        for column, network in enumerate(series.networks)
+        if network.model.macs and network.model.params and network.model.activations
+    ]
+    if len(chosen) < _FEWEST_RANKED:
+        return Missing(f"at least {_FEWEST_RANKED} networks of known cost; there are {len(chosen)}")
+    models = [series.networks[column].model for column in chosen]
+    macs, params, activations = (
+        np.array([[getattr(model, name) for model in models]], dtype=np.float64)
+        for name in ("macs", "params", "activations")
+    )
+    per_joule = macs / series.epf_j[:, chosen]
+    by_activations, by_params = pearson(per_joule, macs / activations), pearson(per_joule, macs / params)
+    parts = (("MACs per activation", by_activations), ("MACs per parameter", by_params))
+    return Effect(by_activations - by_params, len(chosen), parts=parts)
+
+
+def _e2gc(series: Series) -> list[tuple[int, Network]]:
+    """E2GC networks and their columns, from the smallest group size up."""
+    found = [(column, network) for column, network in enumerate(series.networks) if network.is_e2gc]
+    return sorted(found, key=lambda each: each[1].model.group_size or 0)
+
+
+def _fggc(series: Series) -> list[tuple[int, Network]]:
+    return [(column, network) for column, network in enumerate(series.networks) if network.is_fggc]
+
+
+def _comparable(series: Series) -> Iterator[tuple[int, Network, int, Network]]:
+    for column, e2gc in _e2gc(series):
+        for other, fggc in _fggc(series):
+            macs = sorted((e2gc.model.macs or 0, fggc.model.macs or 0))
+            if column != other and macs[0] >= (1.0 - MAC_MISMATCH) * macs[1] > 0:
+                yield column, e2gc, other, fggc
+
+
+def _saved_by_batching(first: Series, last: Series) -> Iterator[tuple[str, Array]]:
+    columns = {network.label: column for column, network in enumerate(last.networks)}
+    for column, network in enumerate(first.networks):
+        if network.label in columns:
+            yield network.label, 1.0 - last.epf_j[:, columns[network.label]] / first.epf_j[:, column]
+
+
+def _saving(epf_j: Array, column: int, over: int) -> Array:
+    return np.asarray(1.0 - epf_j[:, column] / epf_j[:, over])
+
+
+def with_only(series: Series, labels: Collection[str]) -> Series:
+    """Return a series without the networks that are not named."""
+    return replace(series, networks=tuple(n for n in series.networks if n.label in labels))

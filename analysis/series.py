@@ -1,0 +1,272 @@
+"""Results that may be set side by side: the networks measured at one batch size under the same conditions.
+
+Every figure of a network is the mean over its runs. How far it may be off comes from its windows and from how much runs
+of one network differ; the latter is pooled over all networks of a series, since one network is rarely run often. Where
+no network was run twice it is assumed (`perframe.analysis.change.ASSUMED_SPREAD`) and said to be.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from statistics import fmean
+from typing import Literal
+
+import numpy as np
+
+from perframe.analysis.candidates import Spread, pooled_spread
+from perframe.analysis.change import ASSUMED_SPREAD
+from perframe.analysis.designs import Backbone, Design, design, recognised
+from perframe.analysis.results import Result
+from perframe.arrays import Array
+from perframe.engines.base import ModelInfo
+from perframe.profiler.result import EnergyKind
+from perframe.profiler.stats import Estimate, student_t
+
+Figure = Literal["epf_j", "latency_s"]
+
+_DRAWS = 400
+_CERTAIN = 1000
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean of one figure of one network.
+
+    Attributes:
+        value: The mean over runs.
+        relative_error: Its standard error over its value; `None` for a published figure, of which it is not known.
+        degrees: Degrees of freedom of that error.
+        runs: Runs behind it.
+    """
+
+    value: float
+    relative_error: float | None
+    degrees: int
+    runs: int
+
+    @property
+    def estimate(self) -> Estimate:
+        """With its 95 % interval."""
+        if self.relative_error is None:
+            return Estimate(self.value, None, None, self.runs)
+        half = student_t(self.degrees, 0.95) * self.relative_error * self.value
+        return Estimate(self.value, self.value - half, self.value + half, self.runs)
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network of a series.
+
+    Attributes:
+        model: What it is.
+        epf_j: Joules per frame; `None` if they are not known.
+        latency_s: Seconds per inference of the batch; `None` for published networks.
+    """
+
+    model: ModelInfo
+    epf_j: Mean | None
+    latency_s: Mean | None
+
+    @property
+    def label(self) -> str:
+        """The rule its groups follow: `G=8` or `g=32`."""
+        if self.model.group_size is not None:
+            return f"G={self.model.group_size}"
+        return f"g={self.model.groups}" if self.model.groups is not None else self.model.name
+
+    @property
+    def is_e2gc(self) -> bool:
+        """Whether its group size is constant."""
+        return self.model.group_size is not None
+
+    @property
+    def is_fggc(self) -> bool:
+        """Whether its number of groups is constant."""
+        return self.model.groups is not None
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the networks of a series were measured under.
+
+    Attributes:
+        device: What people call it.
+        backend: The runtime; `None` for published figures.
+        precision: Data type of the weights.
+        regime: `inference` or `training`.
+        sensor: Where joules come from.
+        energy_kind: Whether they are measured.
+        identity: Everything that must agree, by name.
+    """
+
+    device: str
+    backend: str | None
+    precision: str | None
+    regime: str
+    sensor: str | None
+    energy_kind: EnergyKind
+    identity: frozenset[tuple[str, str | float | None]] = field(repr=False)
+
+    def __str__(self) -> str:
+        parts = (
+            self.device,
+            self.backend,
+            self.precision,
+            None if self.regime == "inference" else self.regime,
+        )
+        return ", ".join(part for part in parts if part is not None)
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """Networks that were measured at one batch size under the same conditions.
+
+    Attributes:
+        conditions: Under which.
+        batch: Frames per inference.
+        backbone: What they have in common; `None` where they are not of one kind.
+        networks: In the order of their MACs.
+        run_spread: Relative standard deviation between runs of one network, of its EPF where there is any.
+        spread_source: Whether it was measured or assumed; `None` for published figures.
+    """
+
+    conditions: Conditions
+    batch: int
+    backbone: Backbone | None
+    networks: tuple[Network, ...]
+    run_spread: float | None = None
+    spread_source: Literal["measured", "assumed"] | None = None
+
+    @property
+    def where(self) -> str:
+        """What people call it."""
+        family = f"{self.backbone.family}, " if self.backbone else ""
+        width = f"width {self.backbone.width:g}, " if self.backbone and self.backbone.width != 1.0 else ""
+        return f"{family}{width}batch {self.batch} on {self.conditions}"
+
+    @cached_property
+    def epf_j(self) -> Array:
+        """Joules per frame: the means in the first row, then what they might as well be; one column per network.
+
+        The rows are drawn from Student's t of every mean. Without errors there is the first row only. Requires that
+        the energy of all networks is known.
+        """
+        means = self.means("epf_j")
+        values = np.array([[mean.value for mean in means]])
+        if any(mean.relative_error is None for mean in means):
+            return values
+        # The same in every run of the program, and another one for every series.
+        random = np.random.default_rng(abs(hash(tuple(mean.value for mean in means))))
+        shape = (_DRAWS, len(means))
+        errors = np.array([mean.relative_error for mean in means])
+        draws = random.standard_t(np.array([mean.degrees for mean in means]), shape) * errors
+        # However far off, energy is positive.
+        return np.vstack((values, values * np.maximum(1.0 + draws, 1e-3)))
+
+    @cached_property
+    def designs(self) -> tuple[Design, ...]:
+        """The networks' layers. Requires a backbone."""
+        known = [recognised(network.model) for network in self.networks]
+        return tuple(design(found[0], found[1].layer_groups) for found in known if found is not None)
+
+    def means(self, figure: Figure) -> list[Mean]:
+        """Return one figure of every network. Requires that it is known of all."""
+        found = [getattr(network, figure) for network in self.networks]
+        return [mean for mean in found if mean is not None]
+
+    def with_energy(self) -> "Series":
+        """Return the series of the networks whose energy is known."""
+        known = tuple(network for network in self.networks if network.epf_j is not None)
+        return self if len(known) == len(self.networks) else replace(self, networks=known)
+
+
+def series_of(results: Iterable[Result]) -> tuple[Series, ...]:
+    """Group results into series, each of one backbone.
+
+    Results of networks that are not of the two families stand in series of their own, without a backbone.
+    """
+    grouped: dict[tuple[Conditions, int, Backbone | None], list[Result]] = {}
+    for result in results:
+        found = recognised(result.model)
+        key = (_conditions(result), result.batch, found[0] if found else None)
+        grouped.setdefault(key, []).append(result)
+    made = [_series(*key, members) for key, members in grouped.items()]
+    return tuple(sorted(made, key=lambda each: each.where))
+
+
+def across_families(series: Iterable[Series]) -> tuple[Series, ...]:
+    """Join series that differ only in the backbone."""
+    grouped: dict[tuple[Conditions, int], list[Network]] = {}
+    for each in series:
+        grouped.setdefault((each.conditions, each.batch), []).extend(each.networks)
+    return tuple(
+        Series(conditions, batch, None, tuple(sorted(networks, key=by_macs)))
+        for (conditions, batch), networks in grouped.items()
+    )
+
+
+def _conditions(result: Result) -> Conditions:
+    identity = result.identity
+    device = identity.get("sensor_gpu") or identity.get("gpu") or identity.get("device_name")
+    backend, sensor = identity.get("backend"), identity.get("sensor")
+    return Conditions(
+        device=str(device or identity.get("device")),
+        backend=None if backend is None else str(backend),
+        precision=result.model.precision,
+        regime=result.regime,
+        sensor=None if sensor is None else str(sensor),
+        energy_kind=result.energy_kind,
+        identity=frozenset(identity.items()),
+    )
+
+
+def by_macs(network: Network) -> tuple[int, str]:
+    """Return what networks of a series are sorted by."""
+    return (network.model.macs or 0, network.model.name)
+
+
+def _series(conditions: Conditions, batch: int, backbone: Backbone | None, results: list[Result]) -> Series:
+    runs: dict[tuple[object, ...], list[Result]] = {}
+    for result in results:
+        model = result.model
+        # Weights make no difference to the cost of one architecture.
+        name = (model.group_size, model.groups) if backbone else (model.name, model.sha256)
+        runs.setdefault(name, []).append(result)
+    members = list(runs.values())
+    epf_j, epf_spread = _means([[each.epf_j for each in own] for own in members])
+    latency_s, latency_spread = _means([[each.latency_s for each in own] for own in members])
+    networks = [
+        Network(own[0].model, energy, latency)
+        for own, energy, latency in zip(members, epf_j, latency_s, strict=True)
+    ]
+    spread = latency_spread if all(energy is None for energy in epf_j) else epf_spread
+    return Series(
+        conditions=conditions,
+        batch=batch,
+        backbone=backbone,
+        networks=tuple(sorted(networks, key=by_macs)),
+        run_spread=spread.deviation if spread.degrees else ASSUMED_SPREAD,
+        spread_source="measured" if spread.degrees else "assumed",
+    )
+
+
+def _means(runs_of_each: Sequence[Sequence[Array | None]]) -> tuple[list[Mean | None], Spread]:
+    """The mean of every network from the windows of its runs, and how far runs differ."""
+    known = [[windows for windows in runs if windows is not None] for runs in runs_of_each]
+    spread = pooled_spread(known)
+    between = (spread.deviation if spread.degrees else ASSUMED_SPREAD) ** 2
+    found: list[Mean | None] = []
+    for seen, runs in zip(known, runs_of_each, strict=True):
+        if len(seen) < len(runs):
+            found.append(None)
+            continue
+        n, value = len(seen), fmean(float(windows.mean()) for windows in seen)
+        within = sum(float(windows.var(ddof=1)) / len(windows) for windows in seen) / (n * value) ** 2
+        if spread.degrees:
+            # What windows vary by is in the spread of runs already.
+            error, degrees = max(between / n, within), spread.degrees
+        else:
+            error, degrees = between + within, sum(len(windows) - 1 for windows in seen)
+        found.append(Mean(value, math.sqrt(error), min(degrees, _CERTAIN), n))
+    return found, spread
