@@ -7,12 +7,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The editable install links files one by one, so a new or renamed file needs it again (an edited one does not).
 FILES := $(sort $(wildcard *.py commands/*.py export/*.py engines/*.py profiler/*.py profiler/*/*.py analysis/*.py report/*.py))
 
-.PHONY: help demo test lint check bench schemas clean FORCE
+.PHONY: help demo test lint check bench schemas docs clean FORCE
 
 help:
 	@echo "make demo    checkpoint -> ONNX -> engine -> what a frame costs, at batch 1, 4 and 16"
 	@echo "make test    the tests"
 	@echo "make check   what CI runs: the tests, ruff and mypy"
+	@echo "make docs    the documentation, into build/site"
 	@echo "make bench   perframe beside a bare ONNX Runtime loop and Polygraphy"
 
 demo: .venv/installed
@@ -44,6 +45,10 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/digits_accuracy.py
 	$(BIN)/python benchmarks/layer_replay.py
 	$(BIN)/python benchmarks/gate_errors.py
+
+docs: .venv/installed
+	$(PIP) install -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 schemas: .venv/installed
 	for name in profile engine calibration trace sweep gate doctor; do $(BIN)/perframe schema $$name > schemas/$$name-1.json; done

@@ -124,11 +124,12 @@ def _estimate(runs: Sequence[Array | None], spread: Spread) -> Estimate | None:
     value = fmean(float(run.mean()) for run in seen)
     windows = sum(len(run) for run in seen)
     within = math.sqrt(math.fsum(float(np.var(run, ddof=1)) / len(run) for run in seen)) / len(seen)
-    half = student_t(windows - len(seen), _CONFIDENCE) * within
+    relative = student_t(windows - len(seen), _CONFIDENCE) * within / value
     if spread.degrees:
-        between = student_t(spread.degrees, _CONFIDENCE) * spread.deviation / math.sqrt(len(seen)) * value
-        half = max(half, between)
-    return Estimate(value, value - half, value + half, windows)
+        between = student_t(spread.degrees, _CONFIDENCE) * spread.deviation / math.sqrt(len(seen))
+        relative = max(relative, between)
+    # As a factor to either side: joules and seconds are above zero, however little is known of them.
+    return Estimate(value, value / (1.0 + relative), value * (1.0 + relative), windows)
 
 
 def _must(estimate: Estimate | None) -> Estimate:

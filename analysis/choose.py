@@ -12,6 +12,8 @@ Preference = Literal["epf", "accuracy", "latency"]
 
 # Difference of two accuracies that no data set of 50,000 images tells apart: about two standard errors.
 _TOP1_PERCENT = 0.4
+# So much more energy or time is not given away for accuracy that was not asked for.
+_ALIKE = 0.05
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def choose(candidates: Sequence[Candidate], limits: Limits, prefer: Preference =
     ranked = sorted(kept, key=lambda each: _figure(each, prefer))
     best = ranked[0]
     tied = [each for each in ranked if not _told_apart(best, each, prefer)]
-    recommended = _among_equals(tied, prefer)
+    recommended = _among_equals(best, tied, prefer)
     rest = [each for each in ranked if each not in tied]
     margin = None
     if rest:
@@ -140,10 +142,12 @@ def _told_apart(best: Candidate, other: Candidate, prefer: Preference) -> bool:
     return abs(second.value - first.value) > math.hypot(*halves)
 
 
-def _among_equals(tied: Sequence[Candidate], prefer: Preference) -> Candidate:
+def _among_equals(best: Candidate, tied: Sequence[Candidate], prefer: Preference) -> Candidate:
+    """Of what cannot be told apart because it is alike, not because little is known of it, the better otherwise."""
     if prefer == "accuracy":
         return min(tied, key=lambda each: _figure(each, "epf" if each.epf_j else "latency"))
-    return max(tied, key=lambda each: (each.top1_percent or 0.0, -_figure(each, prefer)))
+    alike = [each for each in tied if _figure(each, prefer) <= (1.0 + _ALIKE) * _figure(best, prefer)]
+    return max(alike, key=lambda each: (each.top1_percent or 0.0, -_figure(each, prefer)))
 
 
 def _why(
@@ -161,8 +165,10 @@ def _why(
     text = f"{recommended.name} has the {best} {what}{among}"
     if len(tied) > 1:
         others = ", ".join(each.name for each in tied if each is not recommended)
-        by = "the cheapest" if prefer == "accuracy" else "the most accurate"
-        text = f"{recommended.name} is {by} of {len(tied)} that cannot be told apart in {what}: {others}"
+        if recommended is not tied[0]:
+            by = "the cheapest" if prefer == "accuracy" else "the most accurate"
+            text = f"{recommended.name} is {by} of those with nearly the {best} {what}{among}"
+        text += f"; it cannot be told apart from {others}"
     if rest and margin is not None:
         text += f"; {rest[0].name} is {abs(margin):.1%} worse"
     return text + "."

@@ -1,0 +1,158 @@
+"""The commands of the documentation run as they are written, and its reference leaves nothing out."""
+
+import importlib.util
+import re
+import shlex
+import shutil
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+
+import click
+import pytest
+
+from perframe.analysis.toml_file import read_toml
+from perframe.cli import run
+from perframe.errors import PerframeError
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(path for path in DOCS.rglob("*.md"))
+
+# A fenced block with the comments right above it, indented or not (within a list).
+BLOCK = re.compile(
+    r"(?P<marks>(?:^ *<!-- [^\n]* -->\n)*)"
+    r"^(?P<indent> *)```(?P<language>\w*)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<text>.*?)^(?P=indent)```$",
+    re.MULTILINE | re.DOTALL,
+)
+MARK = re.compile(r"<!-- (needs|files|exits):? (.+?) -->")
+PROMPT = "$ "
+
+
+@dataclass
+class Block:
+    """A fenced block: a file to write where it has a title, else what may hold commands."""
+
+    language: str
+    title: str | None
+    text: str
+    marks: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def commands(self) -> list[str]:
+        return [line.removeprefix(PROMPT) for line in self.text.splitlines() if line.startswith(PROMPT)]
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    for found in BLOCK.finditer(page.read_text(encoding="utf-8")):
+        text = textwrap.dedent(found["text"])
+        yield Block(found["language"], found["title"], text, dict(MARK.findall(found["marks"])))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+def test_every_command_is_run_or_marked(page: Path) -> None:
+    """Commands stand in console blocks behind a prompt; what is no perframe command says what it needs."""
+    for block in blocks(page):
+        if "needs" in block.marks or block.title:
+            continue
+        if block.language == "console":
+            assert block.text.startswith(PROMPT), block.text
+            assert all(command.startswith("perframe ") for command in block.commands), block.commands
+        else:
+            assert not re.search(r"^\s*(\$ )?perframe ", block.text, re.MULTILINE), block.text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+def test_the_commands_end_as_the_page_says(
+    page: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
+) -> None:
+    to_run = [block for block in blocks(page) if "needs" not in block.marks]
+    if not any(block.commands for block in to_run):
+        pytest.skip("no command to run")
+    monkeypatch.chdir(tmp_path)
+    # Plug-ins that a page shows are found here.
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for block in to_run:
+        if block.title:
+            (tmp_path / block.title).write_text(block.text, encoding="utf-8")
+            if block.title == "pyproject.toml":
+                install(tmp_path)
+            continue
+        if "files" in block.marks:
+            data: Path = request.getfixturevalue("data_folder")
+            for file in data.glob(block.marks["files"]):
+                shutil.copy(file, tmp_path)
+        expected = int(block.marks.get("exits", "0"))
+        for command in block.commands:
+            code = run(shlex.split(command)[1:])
+            assert code == expected, (command, capsys.readouterr())
+
+
+def install(folder: Path) -> None:
+    """Write what pip would, for entry points to be found."""
+    project = read_toml(folder / "pyproject.toml", "project")["project"]
+    info = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    info.mkdir()
+    metadata = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    (info / "METADATA").write_text(metadata, encoding="utf-8")
+    lines = [
+        line
+        for group, points in project["entry-points"].items()
+        for line in (f"[{group}]", *(f"{name} = {target}" for name, target in points.items()))
+    ]
+    (info / "entry_points.txt").write_text("\n".join(lines), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def generated() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("perframe_docs", DOCS / "generated.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_reference_has_every_command_and_option(generated: ModuleType) -> None:
+    page = generated.commands_page()
+    for ctx in generated.commands():
+        section = page.partition(f"## {ctx.command_path}\n")[2]
+        assert section, ctx.command_path
+        for option in ctx.command.get_params(ctx):
+            if isinstance(option, click.Option):
+                assert all(f"`{name}`" in page for name in option.opts), (ctx.command_path, option.opts)
+
+
+def test_the_reference_has_every_exit_code(generated: ModuleType) -> None:
+    page = generated.exit_codes_page()
+    classes: list[type[PerframeError]] = [PerframeError, *PerframeError.__subclasses__()]
+    assert all(re.search(rf"^\| {each.exit_code} \|", page, re.MULTILINE) for each in classes)
+
+
+def test_the_reference_has_every_quality_code(generated: ModuleType) -> None:
+    page = generated.quality_codes_page()
+    sources = (ROOT / "profiler").glob("*.py")
+    raised = {
+        code
+        for source in sources
+        for code in re.findall(r"\bQuality\(\s*\"([a-z-]+)\"", source.read_text(encoding="utf-8"))
+    }
+    assert len(raised) > 20
+    assert {code for code in raised if f"`{code}`" not in page} == set()
+
+
+def test_the_reference_has_every_field_of_a_profile(generated: ModuleType) -> None:
+    page = generated.files_page()
+    for name in ("epf_above_idle_j", "relative_uncertainty", "closed_form_epf_j", "module", "intensity"):
+        assert f"| `{name}` |" in page
+
+
+def test_every_page_is_in_the_site(generated: ModuleType) -> None:
+    site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    named = set(re.findall(r"^ *- (\S+\.md)$", site, re.MULTILINE))
+    assert named == {str(page.relative_to(DOCS)) for page in PAGES} | set(generated.PAGES)
