@@ -7,7 +7,8 @@ import numpy as np
 
 from perframe.analysis.designs import Design, design, layer_groups, possible
 from perframe.analysis.energy_models import FEWEST, Predicted, features, fit_physical
-from perframe.analysis.series import Series
+from perframe.analysis.results import Result
+from perframe.analysis.series import Series, series_of
 from perframe.profiler.stats import Estimate
 
 
@@ -62,6 +63,19 @@ def next_to_measure(series: Series, count: int = 3) -> tuple[Proposal, ...]:
         )
         for label, predicted in predictions[:count]
     )
+
+
+def proposals_for(results: Sequence[Result], batch: int) -> dict[str, tuple[Proposal, ...]]:
+    """Propose what to measure next of every network family that was measured deployed at one batch size.
+
+    Returns:
+        The proposals, by what people call the conditions.
+    """
+    return {
+        series.where: next_to_measure(series)
+        for series in series_of(results)
+        if series.batch == batch and series.conditions.regime == "inference" and series.backbone is not None
+    }
 
 
 def _order(predicted: Predicted, best: float) -> tuple[bool, bool, float]:

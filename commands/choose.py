@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.option("--max-epf", metavar="300mJ", help="Most energy per frame.")
 @click.option("--max-params", metavar="5M", help="Most parameters.")
 @click.option("--prefer", type=click.Choice(("epf", "accuracy", "latency")), default="epf", show_default=True)
+@click.option("--predict", is_flag=True, help="Also say which G or g to measure next.")
 @common
 def command(
     results: Path,
@@ -32,6 +33,7 @@ def command(
     max_epf: str | None,
     max_params: str | None,
     prefer: "Preference",
+    predict: bool,
     as_json: bool,
 ) -> int:
     """Choose a network among RESULTS, a folder of profiles, and say how sure that is.
@@ -43,6 +45,7 @@ def command(
     from perframe.analysis.accuracy_table import accuracy_table
     from perframe.analysis.candidates import candidates
     from perframe.analysis.choose import Limits, choose
+    from perframe.analysis.proposals import proposals_for
     from perframe.analysis.quantities import parse_quantity
     from perframe.analysis.results import read_results
 
@@ -56,18 +59,24 @@ def command(
     found = read_results(results)
     measured = candidates(found.results, table, batch)
     choice = choose(measured, limits, prefer)
+    proposals = proposals_for(found.results, measured[0].batch) if predict else {}
     if as_json:
         print_json(
             {
                 **asdict(choice),
                 "accuracy": table.source,
+                "next": {where: [asdict(each) for each in those] for where, those in proposals.items()},
                 "candidates": [{"name": each.name, **asdict(each)} for each in measured],
                 "skipped": [{"path": str(each.path), "reason": each.reason} for each in found.skipped],
             }
         )
     else:
         from perframe.report.choose import choice_tables
+        from perframe.report.prediction import proposal_lines
         from perframe.report.tables import show
 
         show(choice_tables(choice, measured, table, found.skipped))
+        for where, those in proposals.items():
+            for line in proposal_lines(where, those):
+                show(line)
     return 0 if choice.recommended is not None else 4

@@ -40,7 +40,7 @@ def prediction_tables(predictions: Sequence[Prediction], skipped: Sequence[Skipp
     lines = [Text(line, style="yellow") for line in _cautions(predictions)]
     parts: list[RenderableType] = [table, *lines]
     for each in predictions:
-        parts += _next(each.where, each.next)
+        parts += proposal_lines(each.where, each.next)
         if each.optimum is not None:
             parts.append(_optimum(each, each.optimum))
     return Group(*parts, *skipped_lines(skipped))
@@ -83,7 +83,13 @@ def _cautions(predictions: Sequence[Prediction]) -> list[str]:
     return lines
 
 
-def _next(where: str, proposals: Sequence[Proposal]) -> list[Text]:
+def proposal_lines(where: str, proposals: Sequence[Proposal]) -> list[Text]:
+    """Show which networks to measure next.
+
+    Args:
+        where: Under what conditions.
+        proposals: The most useful first.
+    """
     if not proposals:
         return []
     lines = [Text(f"Measure next, {one_line(where)}:")]

@@ -182,6 +182,12 @@ def test_choosing_from_a_sweep(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert run(["choose", str(folder), "--min-top1", "72", "--max-latency", "5ms", "--max-params", "6M"]) == 0
     shown = capsys.readouterr().out
     assert "recommended" in shown and "breaks a limit" in shown and "modelled" in shown
+    assert run(["choose", str(folder), "--predict"]) == 0
+    assert "Measure next" in capsys.readouterr().out
+    assert run(["choose", str(folder), "--predict", "--json"]) == 0
+    (proposals,) = json.loads(capsys.readouterr().out)["next"].values()
+    # What was measured is not proposed again.
+    assert proposals and not {"G=1", "G=8", "G=32"} & {each["label"] for each in proposals}
     assert run(["choose", str(folder), "--max-epf", "1nJ"]) == 4
     assert "--max-epf would have to be" in capsys.readouterr().out
     assert run(["choose", str(tmp_path / "none")]) == 5
