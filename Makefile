@@ -45,6 +45,9 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/digits_accuracy.py
 	$(BIN)/python benchmarks/layer_replay.py
 	$(BIN)/python benchmarks/gate_errors.py
+	$(BIN)/python benchmarks/prediction.py
+	$(BIN)/python benchmarks/many_results.py
+	$(BIN)/python benchmarks/report_speed.py
 
 docs: .venv/installed
 	$(PIP) install -c constraints.txt -e '.[docs]'

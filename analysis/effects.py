@@ -4,8 +4,8 @@ Every effect is positive where the claim is right. It is computed for the means 
 rows of `Series.epf_j`), so that its interval takes the spread of all networks into account.
 """
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -83,22 +83,14 @@ def interior_minimum(series: Series) -> Effect | Missing:
 
 def fall_from_one(series: Series) -> Effect | Missing:
     """Return what the largest G up to 32 saves over G = 1."""
-    return _saved_over_one(
-        series, [(c, n) for c, n in _e2gc(series) if 1 < (n.model.group_size or 0) <= _LARGEST_G]
-    )
+    parts = _saved_over_one(series)
+    return Effect(parts[-1][1], 1 + len(parts), parts=parts) if parts else Missing("G = 1 and a larger G")
 
 
 def beyond_depthwise(series: Series) -> Effect | Missing:
     """Return what G = 2 saves over G = 1, depthwise convolution."""
-    return _saved_over_one(series, [(c, n) for c, n in _e2gc(series) if n.model.group_size == 2])
-
-
-def _saved_over_one(series: Series, larger: list[tuple[int, Network]]) -> Effect | Missing:
-    one = [column for column, network in _e2gc(series) if network.model.group_size == 1]
-    if not one or not larger:
-        return Missing("G = 1 and a larger G")
-    parts = tuple((network.label, _saving(series.epf_j, column, one[0])) for column, network in larger)
-    return Effect(parts[-1][1], 1 + len(larger), parts=parts)
+    saved = dict(_saved_over_one(series)).get("G=2")
+    return Missing("G = 1 and G = 2") if saved is None else Effect(saved, 2)
 
 
 def e2gc_over_fggc(series: Series) -> Effect | Missing:
@@ -189,6 +181,13 @@ def _saving(epf_j: Array, column: int, over: int) -> Array:
     return np.asarray(1.0 - epf_j[:, column] / epf_j[:, over])
 
 
-def with_only(series: Series, labels: Collection[str]) -> Series:
-    """Return a series without the networks that are not named."""
-    return replace(series, networks=tuple(n for n in series.networks if n.label in labels))
+def _saved_over_one(series: Series) -> tuple[tuple[str, Array], ...]:
+    """What each G up to 32 saves over G = 1, from the smallest up; nothing without G = 1."""
+    columns = {network.model.group_size: column for column, network in _e2gc(series)}
+    if 1 not in columns:
+        return ()
+    return tuple(
+        (network.label, _saving(series.epf_j, column, columns[1]))
+        for column, network in _e2gc(series)
+        if 1 < (network.model.group_size or 0) <= _LARGEST_G
+    )

@@ -130,42 +130,51 @@ class PhysicalModel:
 def fit_physical(designs: Sequence[Design], values: Sequence[float]) -> PhysicalModel:
     """Fit the physical model by least squares of relative residuals, coefficients not being negative.
 
-    With so few terms, every choice of terms to use is tried: the best one whose plain least squares has no negative
-    coefficient is the optimum (its Karush-Kuhn-Tucker conditions hold).
-
     Args:
         designs: At least `FEWEST`.
         values: Joules per frame, or seconds, of each; positive.
     """
-    raw = np.array([features(design) for design in designs])
-    measured = np.asarray(values, dtype=np.float64)
-    relative = raw / measured[:, None]
-    scale = np.sqrt((relative**2).mean(axis=0))
-    scaled = relative / scale
-    count = scaled.shape[1]
-    best: tuple[float, Array, tuple[int, ...]] = (math.inf, np.zeros(count), (0,))
-    for size in range(1, count + 1):
-        for terms in itertools.combinations(range(count), size):
-            solution = np.linalg.lstsq(scaled[:, terms], np.ones(len(measured)), rcond=None)[0]
-            left = float(((1.0 - scaled[:, terms] @ solution) ** 2).sum())
-            if (solution >= 0.0).all() and left < best[0]:
-                coefficients = np.zeros(count)
-                coefficients[list(terms)] = solution
-                best = (left, coefficients, terms)
-    left, coefficients, terms = best
+    terms = np.array([features(design) for design in designs])
+    relative = terms / np.asarray(values, dtype=np.float64)[:, None]
+    coefficients = non_negative(relative)
+    left = float(((1.0 - relative @ coefficients) ** 2).sum())
     # A coefficient at zero was fitted all the same.
-    degrees = len(measured) - count
-    inverse = np.zeros((count, count))
-    used = np.ix_(terms, terms)
-    inverse[used] = np.linalg.pinv(scaled[:, terms].T @ scaled[:, terms])
+    degrees = len(values) - terms.shape[1]
+    used = np.flatnonzero(coefficients)
+    scale = np.sqrt((relative[:, used] ** 2).mean(axis=0))
+    in_use = relative[:, used] / scale
+    inverse = np.zeros((terms.shape[1], terms.shape[1]))
+    inverse[np.ix_(used, used)] = np.linalg.pinv(in_use.T @ in_use) / np.outer(scale, scale)
     return PhysicalModel(
-        coefficients=coefficients / scale,
+        coefficients=coefficients,
         relative_sd=math.sqrt(left / degrees),
         degrees=degrees,
-        inverse=inverse / np.outer(scale, scale),
-        least=raw.min(axis=0),
-        most=raw.max(axis=0),
+        inverse=inverse,
+        least=terms.min(axis=0),
+        most=terms.max(axis=0),
     )
+
+
+def non_negative(relative: Array) -> Array:
+    """Return the coefficients, none of them negative, whose sum of terms is the closest to 1 in least squares.
+
+    With so few terms, every choice of which to use is tried: the best one whose plain least squares has no negative
+    coefficient is the optimum.
+
+    Args:
+        relative: Terms over what they shall add up to, positive: [observations, terms].
+    """
+    scale = np.sqrt((relative**2).mean(axis=0))
+    scaled, ones = relative / scale, np.ones(len(relative))
+    best, least = np.zeros(scaled.shape[1]), math.inf
+    for size in range(1, scaled.shape[1] + 1):
+        for chosen in itertools.combinations(range(scaled.shape[1]), size):
+            solution = np.linalg.lstsq(scaled[:, chosen], ones, rcond=None)[0]
+            left = float(((ones - scaled[:, chosen] @ solution) ** 2).sum())
+            if left < least and (solution >= 0.0).all():
+                best, least = np.zeros(scaled.shape[1]), left
+                best[list(chosen)] = solution
+    return np.asarray(best / scale)
 
 
 @dataclass(frozen=True, eq=False)

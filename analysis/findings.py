@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from perframe.analysis.claims import CLAIMS, Claim
-from perframe.analysis.effects import Effect, Missing, interval, with_only
+from perframe.analysis.designs import recognised
+from perframe.analysis.effects import Effect, Missing, interval
 from perframe.analysis.paper_figures import PaperFigure, paper_figures
 from perframe.analysis.published_series import published_series
 from perframe.analysis.ranks import SIGNIFICANT, chance, least_significant
@@ -180,13 +181,12 @@ def _judged(claim: Claim, series: tuple[Series, ...]) -> Iterator[Judged]:
 
 def _published_range(claim: Claim, case: tuple[Series, ...]) -> tuple[float, float] | None:
     """The same effect over the same networks in the published tables, at the same batch sizes where they have them."""
-    first, batches = case[0], {one.batch for one in case}
-    labels = {network.label for network in first.networks}
+    here = {recognised(network.model) for network in case[0].networks}
     tables = tuple(
-        with_only(one, labels)
+        replace(one, networks=tuple(each for each in one.networks if recognised(each.model) in here))
         for one in published_series()
-        if first.backbone is None or one.backbone == first.backbone
     )
+    batches = {one.batch for one in case}
     for chosen in (tuple(one for one in tables if one.batch in batches), tables):
         found = [claim.effect(*each) for each in claim.cases(chosen)]
         values = [float(each.rows[0]) for each in found if isinstance(each, Effect)]

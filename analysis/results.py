@@ -6,17 +6,18 @@ expected, the strict reader of `perframe.profiler.result` gets the file, and say
 """
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from perframe.arrays import Array
-from perframe.engines.base import ModelInfo
+from perframe.engines.base import ModelInfo, Regime
 from perframe.errors import InputError, PerframeError
 from perframe.profiler.result import SCHEMA, EnergyKind, read_profile
 
@@ -93,7 +94,7 @@ def read_results(folder: Path) -> Results:
             continue
         for result in results:
             # The same windows twice are one measurement, not two that agree.
-            key = (document["created"], result.model.sha256, result.batch, result.latency_s.tobytes())
+            key = (document.get("created"), result.model.sha256, result.batch, result.latency_s.tobytes())
             if key in seen:
                 skipped.append(Skipped(path, f"batch {result.batch} is a copy of the one in {seen[key]}."))
             else:
@@ -153,13 +154,20 @@ def _without_layers(text: str) -> str:
 
 def _results(path: Path, document: Mapping[str, Any], skipped: list[Skipped]) -> Iterator[Result]:
     try:
-        model, identity, regime = _model(document["model"]), document["identity"], str(document["regime"])
+        model, regime = _model(document["model"]), document["regime"]
+        identity = _identity_of(tuple(document["identity"].items()))
+        if regime not in get_args(Regime):
+            raise ValueError(f"regime {regime!r}")
         for each in document["batches"]:
-            batch, windows = int(each["batch"]), _table(each["energy"]["windows"])
-            problem = _problem(each["quality"], windows)
+            batch, kind = int(each["batch"]), each["energy"]["kind"]
+            rows = _rows(each["energy"]["windows"])
+            if kind not in get_args(EnergyKind):
+                raise ValueError(f"energy kind {kind!r}")
+            problem = _problem(each["quality"], rows)
             if problem is not None:
                 skipped.append(Skipped(path, f"batch {batch}: {problem}"))
                 continue
+            windows = np.array(rows, dtype=np.float64)
             yield Result(
                 path=path,
                 model=model,
@@ -168,30 +176,36 @@ def _results(path: Path, document: Mapping[str, Any], skipped: list[Skipped]) ->
                 batch=batch,
                 latency_s=windows[0] * batch / windows[1],
                 epf_j=windows[2] / windows[1] if len(windows) > 2 else None,
-                energy_kind=each["energy"]["kind"],
+                energy_kind=kind,
             )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         read_profile(path)
         raise InputError(f"{path}: not as a profile should be: {error!r}.", "Was the file edited?") from error
 
 
-def _table(windows: list[dict[str, Any]]) -> Array:
-    """Seconds, frames and, where every window has them, joules: one row each, one column per window."""
+def _rows(windows: list[dict[str, Any]]) -> list[list[float]]:
+    """Seconds, frames and, where every window has them, joules."""
     rows = [[window[name] for window in windows] for name in ("duration_s", "frames", "energy_j")]
-    return np.array(rows[:2] if None in rows[2] else rows, dtype=np.float64)
+    return rows[:2] if None in rows[2] else rows
 
 
-def _problem(quality: list[dict[str, str]], windows: Array) -> str | None:
+def _problem(quality: list[dict[str, str]], rows: list[list[float]]) -> str | None:
     """Say why a measurement must not be averaged in; `None` if it may."""
     invalid = next((each["message"] for each in quality if each["severity"] == "invalid"), None)
     if invalid is not None:
         return f"the measurement is invalid: {invalid}"
-    if windows.shape[1] < 2:
-        return f"expected at least 2 windows, found {windows.shape[1]}."
+    if len(rows[0]) < 2:
+        return f"expected at least 2 windows, found {len(rows[0])}."
     # Neither time nor frames nor energy can be zero or less. "Not a number" is not above zero either.
-    if not (windows > 0.0).all() or np.isinf(windows).any():
+    if not all(0.0 < value < math.inf for row in rows for value in row):
         return "a window is not of positive, finite numbers."
     return None
+
+
+@lru_cache(maxsize=4096)
+def _identity_of(items: tuple[tuple[str, str | float | None], ...]) -> Mapping[str, str | float | None]:
+    """Results of one sweep share their conditions."""
+    return dict(items)
 
 
 def _model(document: Mapping[str, Any]) -> ModelInfo:
