@@ -6,10 +6,11 @@ let pass, so that a file with more fields of the same schema stays readable.
 
 import dataclasses
 import functools
+import itertools
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from perframe.errors import InputError
 from perframe.files import readable_file
 
 T = TypeVar("T")
+Read = Callable[[Any], Any]
 
 
 def read_document(path: Path, what: str, schema: str, remedy: str) -> dict[str, Any]:
@@ -53,75 +55,153 @@ def from_json(cls: type[T], document: object, where: str) -> T:
     Raises:
         InputError: A field is missing or of the wrong type; the message names it by its path.
     """
-    value: T = _convert(cls, document, where, "$")
+    try:
+        value: T = _reader(typing.cast(Any, cls))(document)
+    except _Unfit as unfit:
+        path = "$" + "".join(reversed(unfit.path))
+        raise InputError(f"{where}: field {path}{unfit.problem}.", unfit.hint) from None
     return value
 
 
-def _convert(expected: Any, value: Any, where: str, path: str) -> Any:
+class _Unfit(Exception):  # noqa: N818
+    """A value is not what it should be. Its path grows while this rises, so that what fits costs nothing."""
+
+    def __init__(self, problem: str, hint: str = "Was the file edited?") -> None:
+        super().__init__(problem)
+        self.problem, self.hint = problem, hint
+        self.path: list[str] = []
+
+
+def _other(expected: Any, value: object) -> _Unfit:
+    text = repr(value)
+    shown = text if len(text) <= 40 else f"{text[:37]}..."
+    name = expected if isinstance(expected, str) else getattr(expected, "__name__", str(expected))
+    return _Unfit(f": expected {name}, found {shown}")
+
+
+@functools.lru_cache(maxsize=1024)
+def _reader(expected: Any) -> Read:
+    """Return what makes a value of a type: a profile has thousands of each, so a type is looked at once."""
     origin, arguments = typing.get_origin(expected), typing.get_args(expected)
     if dataclasses.is_dataclass(expected):
-        return _dataclass(expected, value, where, path)
+        return _dataclass_reader(expected)
     if origin in (typing.Union, types.UnionType):
-        return _first_that_fits(arguments, value, where, path)
-    if origin is typing.Literal and value in arguments:
+        return _union_reader(arguments)
+    if origin is tuple:
+        return _tuple_reader(expected, arguments)
+    if origin in (dict, Mapping):
+        return _mapping_reader(expected, arguments[1])
+    if origin is typing.Literal:
+        return _leaf_reader(expected, lambda value: value in arguments)
+    if expected is Path:
+        return _leaf_reader(expected, lambda value: isinstance(value, str), Path)
+    if expected is Any:
+        return lambda value: value
+    return _float if expected is float else _leaf_reader(expected, lambda value: type(value) is expected)
+
+
+def _leaf_reader(expected: Any, fits: Callable[[Any], bool], make: Read | None = None) -> Read:
+    def read(value: Any) -> Any:
+        if not fits(value):
+            raise _other(expected, value)
+        return value if make is None else make(value)
+
+    return read
+
+
+def _float(value: Any) -> float:
+    if type(value) is float:
         return value
-    if origin is tuple and isinstance(value, list):
-        if arguments[-1] is Ellipsis:
-            return tuple(_convert(arguments[0], each, where, f"{path}[{i}]") for i, each in enumerate(value))
-        if len(value) == len(arguments):
-            pairs = enumerate(zip(arguments, value, strict=True))
-            return tuple(_convert(kind, each, where, f"{path}[{i}]") for i, (kind, each) in pairs)
-    if origin in (dict, Mapping) and isinstance(value, dict):
-        return {key: _convert(arguments[1], each, where, f"{path}.{key}") for key, each in value.items()}
-    if expected is Path and isinstance(value, str):
-        return Path(value)
-    if expected is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if expected is Any or (isinstance(expected, type) and type(value) is expected):
-        return value
-    name = getattr(expected, "__name__", str(expected))
-    raise InputError(
-        f"{where}: field {path}: expected {name}, found {_shown(value)}.", "Was the file edited?"
-    )
+    try:
+        if type(value) is int:
+            return float(value)
+    except OverflowError:
+        pass
+    raise _other(float, value)
 
 
-def _dataclass(cls: Any, value: Any, where: str, path: str) -> Any:
-    if not isinstance(value, dict):
-        raise InputError(
-            f"{where}: field {path}: expected an object, found {_shown(value)}.", "Was the file edited?"
-        )
-    hints = _hints(cls)
-    given = {}
-    for field in dataclasses.fields(cls):
-        if field.name in value:
-            given[field.name] = _convert(hints[field.name], value[field.name], where, f"{path}.{field.name}")
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise InputError(
-                f"{where}: field {path}.{field.name} is missing.", "Was the file cut off or edited?"
-            )
-    return cls(**given)
+def _union_reader(kinds: tuple[Any, ...]) -> Read:
+    readers = [_reader(kind) for kind in kinds if kind is not type(None)]
+    optional = len(readers) < len(kinds)
 
-
-@functools.lru_cache(maxsize=256)
-def _hints(cls: Any) -> dict[str, Any]:
-    """Evaluating annotations takes most of the time that reading a profile takes."""
-    return typing.get_type_hints(cls)
-
-
-def _first_that_fits(kinds: tuple[Any, ...], value: Any, where: str, path: str) -> Any:
-    if value is None and type(None) in kinds:
-        return None
-    failure: InputError | None = None
-    for kind in kinds:
-        if kind is not type(None):
+    def read(value: Any) -> Any:
+        if value is None and optional:
+            return None
+        failure = None
+        for each in readers:
             try:
-                return _convert(kind, value, where, path)
-            except InputError as error:
-                failure = failure or error
-    assert failure is not None, "a union has a member that is not None"
-    raise failure
+                return each(value)
+            except _Unfit as unfit:
+                failure = failure or unfit
+        assert failure is not None, "a union has a member that is not None"
+        raise failure
+
+    return read
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+def _tuple_reader(expected: Any, kinds: tuple[Any, ...]) -> Read:
+    repeated = kinds[-1] is Ellipsis
+    readers = [_reader(kind) for kind in kinds if kind is not Ellipsis]
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, list) or not (repeated or len(value) == len(readers)):
+            raise _other(expected, value)
+        found: list[Any] = []
+        try:
+            for each, member in zip(
+                itertools.repeat(readers[0]) if repeated else readers, value, strict=False
+            ):
+                found.append(each(member))
+        except _Unfit as unfit:
+            unfit.path.append(f"[{len(found)}]")
+            raise
+        return tuple(found)
+
+    return read
+
+
+def _mapping_reader(expected: Any, kind: Any) -> Read:
+    each = _reader(kind)
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise _other(expected, value)
+        found = {}
+        for key, member in value.items():
+            try:
+                found[key] = each(member)
+            except _Unfit as unfit:
+                unfit.path.append(f".{key}")
+                raise
+        return found
+
+    return read
+
+
+def _dataclass_reader(cls: Any) -> Read:
+    hints = typing.get_type_hints(cls)
+    fields = [
+        (
+            field.name,
+            _reader(hints[field.name]),
+            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING,
+        )
+        for field in dataclasses.fields(cls)
+    ]
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise _other("an object", value)
+        given = {}
+        for name, each, required in fields:
+            if name in value:
+                try:
+                    given[name] = each(value[name])
+                except _Unfit as unfit:
+                    unfit.path.append(f".{name}")
+                    raise
+            elif required:
+                raise _Unfit(f".{name} is missing", "Was the file cut off or edited?")
+        return cls(**given)
+
+    return read

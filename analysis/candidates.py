@@ -1,40 +1,17 @@
-"""What each measured network costs, from all the runs there are of it.
+"""The networks that could ship, with what each costs at one batch size."""
 
-Runs of one network differ by more than their windows do. Where networks were measured more than once, the relative
-spread between runs is taken to be alike for all of them and pooled, so that two runs of each of twenty networks give
-twenty degrees of freedom and not one.
-"""
-
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
-
-import numpy as np
 
 from perframe.analysis.accuracy_table import AccuracyTable
+from perframe.analysis.means import pooled_means
 from perframe.analysis.results import Result
-from perframe.arrays import Array
 from perframe.engines.base import ModelInfo
 from perframe.errors import InputError
-from perframe.profiler.stats import Estimate, student_t
+from perframe.profiler.stats import Estimate
 
-_CONFIDENCE = 0.95
-# Of the conditions these are the network's own, or part of what is chosen.
-_OWN = frozenset({"precision", "quantised", "input_shape", "seed"})
-
-
-@dataclass(frozen=True)
-class Spread:
-    """How far runs of one network differ, relative.
-
-    Attributes:
-        deviation: Standard deviation of a run's mean.
-        degrees: Degrees of freedom behind it; 0 if no network was measured twice.
-    """
-
-    deviation: float
-    degrees: int
+OWN = frozenset({"precision", "quantised", "input_shape", "seed"})
+"""Of the conditions those that are the network's own, or part of what is chosen."""
 
 
 @dataclass(frozen=True)
@@ -87,54 +64,24 @@ def candidates(results: Sequence[Result], table: AccuracyTable, batch: int | Non
         )
     groups = _grouped([result for result in deployed if result.batch == _batch(deployed, batch)])
     _require_comparable([runs[0] for runs in groups.values()])
-    epf_spread = pooled_spread(
-        [[run.epf_j for run in runs if run.epf_j is not None] for runs in groups.values()]
-    )
-    latency_spread = pooled_spread([[run.latency_s for run in runs] for runs in groups.values()])
-    return tuple(
-        Candidate(
-            model=runs[0].model,
-            batch=runs[0].batch,
-            runs=len(runs),
-            epf_j=_estimate([run.epf_j for run in runs], epf_spread),
-            energy_kind=runs[0].energy_kind,
-            latency_s=_must(_estimate([run.latency_s for run in runs], latency_spread)),
-            top1_percent=table.of(runs[0].model),
+    members = list(groups.values())
+    epf_j, _ = pooled_means([[run.epf_j for run in runs] for runs in members])
+    latency_s, _ = pooled_means([[run.latency_s for run in runs] for runs in members])
+    found = []
+    for runs, energy, latency in zip(members, epf_j, latency_s, strict=True):
+        assert latency is not None, "every window has a duration"
+        found.append(
+            Candidate(
+                model=runs[0].model,
+                batch=runs[0].batch,
+                runs=len(runs),
+                epf_j=None if energy is None else energy.estimate,
+                energy_kind=runs[0].energy_kind,
+                latency_s=latency.estimate,
+                top1_percent=table.of(runs[0].model),
+            )
         )
-        for runs in groups.values()
-    )
-
-
-def pooled_spread(runs_of_each: Sequence[Sequence[Array]]) -> Spread:
-    """Return how far the means of runs of one network differ, pooled over all networks."""
-    squares, degrees = 0.0, 0
-    for runs in runs_of_each:
-        means = [float(run.mean()) for run in runs]
-        if len(means) > 1:
-            middle = fmean(means)
-            squares += math.fsum((mean / middle - 1.0) ** 2 for mean in means)
-            degrees += len(means) - 1
-    return Spread(math.sqrt(squares / degrees) if degrees else 0.0, degrees)
-
-
-def _estimate(runs: Sequence[Array | None], spread: Spread) -> Estimate | None:
-    seen = [run for run in runs if run is not None]
-    if not seen or len(seen) < len(runs):
-        return None
-    value = fmean(float(run.mean()) for run in seen)
-    windows = sum(len(run) for run in seen)
-    within = math.sqrt(math.fsum(float(np.var(run, ddof=1)) / len(run) for run in seen)) / len(seen)
-    relative = student_t(windows - len(seen), _CONFIDENCE) * within / value
-    if spread.degrees:
-        between = student_t(spread.degrees, _CONFIDENCE) * spread.deviation / math.sqrt(len(seen))
-        relative = max(relative, between)
-    # As a factor to either side: joules and seconds are above zero, however little is known of them.
-    return Estimate(value, value / (1.0 + relative), value * (1.0 + relative), windows)
-
-
-def _must(estimate: Estimate | None) -> Estimate:
-    assert estimate is not None, "every window has a duration"
-    return estimate
+    return tuple(found)
 
 
 def _batch(results: Sequence[Result], batch: int | None) -> int:
@@ -157,7 +104,7 @@ def _grouped(results: Sequence[Result]) -> Mapping[tuple[str, str | None], list[
 def _require_comparable(results: Sequence[Result]) -> None:
     first = results[0]
     for other in results[1:]:
-        keys = {*first.identity, *other.identity} - _OWN
+        keys = {*first.identity, *other.identity} - OWN
         differing = sorted(key for key in keys if first.identity.get(key) != other.identity.get(key))
         if differing:
             raise InputError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from perframe.analysis.candidates import Candidate
+from perframe.analysis.change import ASSUMED_SPREAD
 from perframe.errors import InputError, UsageError
 
 Preference = Literal["epf", "accuracy", "latency"]
@@ -258,7 +259,7 @@ def _notes(candidates: Sequence[Candidate]) -> tuple[str, ...]:
         notes.append("Energy is modelled: no sensor was read, and the choice by it is an illustration.")
     if max(each.runs for each in candidates) == 1:
         notes.append(
-            "Each network was measured once: how far runs differ is not known, and not in the intervals."
+            f"Each network was measured once: that runs differ by {ASSUMED_SPREAD:.1%} is assumed, not measured."
         )
     if uneven := _quantised_unlike(candidates):
         notes.append(

@@ -93,10 +93,8 @@ def _published_gpus(series: tuple[Series, ...]) -> Iterator[tuple[Series, ...]]:
     for one in series:
         for other in published:
             alike = (one.backbone, one.batch) == (other.backbone, other.batch)
-            # Of the tables themselves, one GPU against the other.
-            if alike and (
-                one.conditions.backend is not None or one.conditions.device < other.conditions.device
-            ):
+            # Of the tables themselves, which name no identity, one GPU against the other.
+            if alike and (one.conditions.identity or one.conditions.device < other.conditions.device):
                 yield one, other
 
 

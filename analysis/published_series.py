@@ -3,8 +3,9 @@
 from functools import lru_cache
 
 from perframe.analysis.designs import recognised
+from perframe.analysis.means import Mean
 from perframe.analysis.published import published_epf
-from perframe.analysis.series import Conditions, Mean, Network, Series, by_macs
+from perframe.analysis.series import Conditions, Network, Series, by_macs
 from perframe.engines.base import ModelInfo
 from perframe.export.architecture import count, layers, make_architecture
 

@@ -128,7 +128,7 @@ def _document(path: Path) -> dict[str, Any]:
         PerframeError: It holds none of this version; the message says what it holds.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode("utf-8")
         try:
             document = json.loads(_without_layers(text))
         except ValueError:

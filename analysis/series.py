@@ -1,57 +1,25 @@
 """Results that may be set side by side: the networks measured at one batch size under the same conditions.
 
-Every figure of a network is the mean over its runs. How far it may be off comes from its windows and from how much runs
-of one network differ; the latter is pooled over all networks of a series, since one network is rarely run often. Where
-no network was run twice it is assumed (`perframe.analysis.change.ASSUMED_SPREAD`) and said to be.
+Every figure of a network is the mean over its runs, see `perframe.analysis.means`.
 """
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from statistics import fmean
 from typing import Literal
 
 import numpy as np
 
-from perframe.analysis.candidates import Spread, pooled_spread
-from perframe.analysis.change import ASSUMED_SPREAD
 from perframe.analysis.designs import Backbone, Design, design, recognised
+from perframe.analysis.means import Mean, pooled_means
 from perframe.analysis.results import Result
 from perframe.arrays import Array
 from perframe.engines.base import ModelInfo
 from perframe.profiler.result import EnergyKind
-from perframe.profiler.stats import Estimate, student_t
 
 Figure = Literal["epf_j", "latency_s"]
 
 _DRAWS = 400
-_CERTAIN = 1000
-
-
-@dataclass(frozen=True)
-class Mean:
-    """The mean of one figure of one network.
-
-    Attributes:
-        value: The mean over runs.
-        relative_error: Its standard error over its value; `None` for a published figure, of which it is not known.
-        degrees: Degrees of freedom of that error.
-        runs: Runs behind it.
-    """
-
-    value: float
-    relative_error: float | None
-    degrees: int
-    runs: int
-
-    @property
-    def estimate(self) -> Estimate:
-        """With its 95 % interval."""
-        if self.relative_error is None:
-            return Estimate(self.value, None, None, self.runs)
-        half = student_t(self.degrees, 0.95) * self.relative_error * self.value
-        return Estimate(self.value, self.value - half, self.value + half, self.runs)
 
 
 @dataclass(frozen=True)
@@ -234,8 +202,8 @@ def _series(conditions: Conditions, batch: int, backbone: Backbone | None, resul
         name = (model.group_size, model.groups) if backbone else (model.name, model.sha256)
         runs.setdefault(name, []).append(result)
     members = list(runs.values())
-    epf_j, epf_spread = _means([[each.epf_j for each in own] for own in members])
-    latency_s, latency_spread = _means([[each.latency_s for each in own] for own in members])
+    epf_j, epf_spread = pooled_means([[each.epf_j for each in own] for own in members])
+    latency_s, latency_spread = pooled_means([[each.latency_s for each in own] for own in members])
     networks = [
         Network(own[0].model, energy, latency)
         for own, energy, latency in zip(members, epf_j, latency_s, strict=True)
@@ -246,27 +214,6 @@ def _series(conditions: Conditions, batch: int, backbone: Backbone | None, resul
         batch=batch,
         backbone=backbone,
         networks=tuple(sorted(networks, key=by_macs)),
-        run_spread=spread.deviation if spread.degrees else ASSUMED_SPREAD,
+        run_spread=spread.deviation,
         spread_source="measured" if spread.degrees else "assumed",
     )
-
-
-def _means(runs_of_each: Sequence[Sequence[Array | None]]) -> tuple[list[Mean | None], Spread]:
-    """The mean of every network from the windows of its runs, and how far runs differ."""
-    known = [[windows for windows in runs if windows is not None] for runs in runs_of_each]
-    spread = pooled_spread(known)
-    between = (spread.deviation if spread.degrees else ASSUMED_SPREAD) ** 2
-    found: list[Mean | None] = []
-    for seen, runs in zip(known, runs_of_each, strict=True):
-        if len(seen) < len(runs):
-            found.append(None)
-            continue
-        n, value = len(seen), fmean(float(windows.mean()) for windows in seen)
-        within = sum(float(windows.var(ddof=1)) / len(windows) for windows in seen) / (n * value) ** 2
-        if spread.degrees:
-            # What windows vary by is in the spread of runs already.
-            error, degrees = max(between / n, within), spread.degrees
-        else:
-            error, degrees = between + within, sum(len(windows) - 1 for windows in seen)
-        found.append(Mean(value, math.sqrt(error), min(degrees, _CERTAIN), n))
-    return found, spread

@@ -43,7 +43,7 @@ def _write(folder: Path, batches: tuple[int, ...]) -> float:
     """Write the profiles; return their mean size in bytes."""
     chance = random.Random(0)
     document = json.loads(GOLDEN.read_text(encoding="utf-8"))
-    like = {**document["batches"][0], "quality": []}
+    like = {**document["batches"][0], "quality": [], "paced": None}
     tables = [one for one in published_series() if one.conditions.device == "P100"]
     cells = [
         (network.model, {one.batch: float(one.epf_j[0, column]) for one in tables if one.backbone == of})

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from perframe.commands.options import FILE, Finite, with_engine, with_network
+from perframe.commands.options import FILE, Finite, FiniteFloat, with_engine, with_network
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,8 +33,10 @@ _MEASURING: tuple[Callable[[Any], Any], ...] = (
         show_default=True,
         help="Seconds of measuring; what is not decided by then stays inconclusive.",
     ),
-    click.option("--window-s", type=Finite(), help="Least seconds per window [follows from the sensor]."),
-    click.option("--warm-up-s", type=Finite(), default=10.0, show_default=True, help="Longest warm-up."),
+    click.option(
+        "--window-s", type=FiniteFloat(), help="Least seconds per window [follows from the sensor]."
+    ),
+    click.option("--warm-up-s", type=FiniteFloat(), default=10.0, show_default=True, help="Longest warm-up."),
     click.option("--allow-other-processes", is_flag=True, help="Measure although others use the device."),
     click.option("--layers/--no-layers", default=True, show_default=True, help="Name what rose."),
     click.option(

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from perframe.commands.finished import Finished
-from perframe.commands.options import FILE, STDOUT, Finite, common
+from perframe.commands.options import FILE, STDOUT, Finite, FiniteFloat, common
 
 
 @click.group(name="import")
@@ -36,8 +36,10 @@ def command() -> None:
 @click.option("--power-trace", type=FILE, metavar="FILE", help="nvidia-smi's or tegrastats' log of the run.")
 @click.option("--power", metavar="COL", help="Its power column, or rail.")
 @click.option("--gpu", metavar="ID", help="Which GPU, where it holds several: index or UUID.")
-@click.option("--from", "from_s", type=Finite(), metavar="T", help="Begin of the run, on the trace's clock.")
-@click.option("--to", "to_s", type=Finite(), metavar="T", help="End of the run.")
+@click.option(
+    "--from", "from_s", type=FiniteFloat(), metavar="T", help="Begin of the run, on the trace's clock."
+)
+@click.option("--to", "to_s", type=FiniteFloat(), metavar="T", help="End of the run.")
 @click.option("--top", type=click.IntRange(0), default=12, show_default=True, help="Modules shown; 0 = all.")
 @click.option("-o", "output", type=click.Path(path_type=Path, allow_dash=True), metavar="RESULT.json")
 @common

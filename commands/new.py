@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from perframe.commands.options import FILE, Finite, common, one_shape_from, print_json
+from perframe.commands.options import FILE, FiniteFloat, common, one_shape_from, print_json
 
 _FAMILIES = ("mobilenet-v1", "resnext50")
 
@@ -18,7 +18,7 @@ _FAMILIES = ("mobilenet-v1", "resnext50")
     "--groups", type=click.IntRange(1), metavar="g", help="FgGC: the same number of groups everywhere."
 )
 @click.option(
-    "--width", type=Finite(), default=1.0, show_default=True, help="Multiplies every channel count."
+    "--width", type=FiniteFloat(), default=1.0, show_default=True, help="Multiplies every channel count."
 )
 @click.option("--classes", type=click.IntRange(1, 1_000_000), default=1000, show_default=True)
 @click.option(

@@ -91,8 +91,8 @@ def precision_from(name: str | None, images: Path | None, calibrator: str) -> "P
     return None if name is None and images is None else PrecisionSpec(name or "fp32", images, calibrator)
 
 
-class Finite(click.FloatRange):
-    """A float that is a number: "nan" lies in every range."""
+class FiniteFloat(click.types.FloatParamType):
+    """Any number but "nan" and the infinities."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """See `click.ParamType.convert`."""
@@ -100,6 +100,10 @@ class Finite(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)
         return number
+
+
+class Finite(click.FloatRange, FiniteFloat):
+    """A finite number within bounds, which the help shows. "nan" lies in every range."""
 
 
 def shapes_from(texts: tuple[str, ...]) -> dict[str, tuple[int, ...]] | tuple[int, ...] | None:

@@ -10,6 +10,7 @@ from perframe.commands.options import (
     FILE,
     STDOUT,
     Finite,
+    FiniteFloat,
     common,
     precision_from,
     shapes_from,
@@ -69,16 +70,18 @@ if TYPE_CHECKING:
     show_default=True,
     help="Measured windows per batch size.",
 )
-@click.option("--window-s", type=Finite(), help="Least seconds per window [follows from the sensor].")
+@click.option("--window-s", type=FiniteFloat(), help="Least seconds per window [follows from the sensor].")
 @click.option(
     "--edge-error",
-    type=Finite(),
+    type=FiniteFloat(),
     default=0.005,
     show_default=True,
     help="Share of a window's energy that may be missed at its ends; sets the windows' length.",
 )
-@click.option("--warm-up-s", type=Finite(), default=10.0, show_default=True, help="Longest warm-up.")
-@click.option("--fps", type=Finite(), help="Also run at a camera's pace: one inference every 1/FPS seconds.")
+@click.option("--warm-up-s", type=FiniteFloat(), default=10.0, show_default=True, help="Longest warm-up.")
+@click.option(
+    "--fps", type=FiniteFloat(), help="Also run at a camera's pace: one inference every 1/FPS seconds."
+)
 @click.option("--allow-other-processes", is_flag=True, help="Measure although others use the device.")
 @click.option("--layers/--no-layers", default=True, show_default=True, help="The separate per-layer pass.")
 @click.option(

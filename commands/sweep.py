@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from perframe.commands.options import FILE, Finite, common, one_shape_from, print_json, with_engine
+from perframe.commands.options import (
+    FILE,
+    Finite,
+    FiniteFloat,
+    common,
+    one_shape_from,
+    print_json,
+    with_engine,
+)
 
 if TYPE_CHECKING:
     from perframe.analysis.sweep_plan import SweepPlan
@@ -85,15 +93,15 @@ def _planned(ctx: click.Context, param: click.Parameter, value: Path | None) -> 
     "--runs", type=int, default=2, show_default=True, help="Blocks, each of every network in random order."
 )
 @click.option("--windows", type=int, default=5, show_default=True, help="Windows per batch size and run.")
-@click.option("--window-s", type=Finite(), help="Least seconds per window [follows from the sensor].")
-@click.option("--warm-up-s", type=Finite(), default=10.0, show_default=True, help="Longest warm-up.")
-@click.option("--fps", type=Finite(), help="Also at a camera's pace.")
+@click.option("--window-s", type=FiniteFloat(), help="Least seconds per window [follows from the sensor].")
+@click.option("--warm-up-s", type=FiniteFloat(), default=10.0, show_default=True, help="Longest warm-up.")
+@click.option("--fps", type=FiniteFloat(), help="Also at a camera's pace.")
 @click.option("--layers/--no-layers", default=True, show_default=True, help="The separate per-layer pass.")
 @click.option("--sensor", default="auto", show_default=True, help="See perframe profile.")
 @click.option("--watts", type=Finite(0.0, 10_000.0, min_open=True), default=10.0, show_default=True)
 @click.option("--calibration", type=FILE, help="See perframe profile.")
 @click.option("--input", "inputs", multiple=True, metavar="CxHxW", help="Input size [3x224x224].")
-@click.option("--width", type=Finite(), default=1.0, show_default=True, help="Of untrained networks.")
+@click.option("--width", type=FiniteFloat(), default=1.0, show_default=True, help="Of untrained networks.")
 @click.option("--classes", type=int, default=1000, show_default=True, help="Of untrained networks.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of weights, inputs and order.")
 @click.option("--allow-other-processes", is_flag=True, help="Measure although others use the device.")

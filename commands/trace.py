@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from perframe.commands.options import FILE, Finite, common
+from perframe.commands.options import FILE, Finite, FiniteFloat, common
 
 
 @click.command(name="trace")
@@ -12,8 +12,10 @@ from perframe.commands.options import FILE, Finite, common
 @click.option("--time", metavar="COL", help="Time column.")
 @click.option("--power", metavar="COL", help="Power column, or rail of a tegrastats log.")
 @click.option("--gpu", metavar="ID", help="Which GPU, where a log holds several: index or UUID.")
-@click.option("--from", "from_s", type=Finite(), metavar="T", help="Begin of the span, on the file's clock.")
-@click.option("--to", "to_s", type=Finite(), metavar="T", help="End of the span.")
+@click.option(
+    "--from", "from_s", type=FiniteFloat(), metavar="T", help="Begin of the span, on the file's clock."
+)
+@click.option("--to", "to_s", type=FiniteFloat(), metavar="T", help="End of the span.")
 @click.option(
     "--load-period", type=Finite(0.0, min_open=True), metavar="S", help="Period of a switching load."
 )

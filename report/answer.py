@@ -4,14 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from perframe.analysis.accuracy_table import AccuracyTable
-from perframe.analysis.candidates import Candidate, candidates
+from perframe.analysis.candidates import OWN, Candidate, candidates
 from perframe.analysis.choose import Choice, Limits, Preference, choose
 from perframe.analysis.designs import recognised
 from perframe.analysis.results import Result
 from perframe.report.merit import backbone_name
-
-# What candidates may differ in; in everything else they must agree.
-_OWN = frozenset({"precision", "input_shape", "seed"})
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ def answers(
     for result in results:
         if result.regime == "inference":
             found = recognised(result.model)
-            conditions = frozenset(item for item in result.identity.items() if item[0] not in _OWN)
+            conditions = frozenset(item for item in result.identity.items() if item[0] not in OWN)
             groups.setdefault((conditions, found and found[0]), []).append(result)
     several = len({conditions for conditions, _ in groups}) > 1
     chosen = [_answers(members, table, batch, several) for members in groups.values()]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perframe.analysis.accuracy_table import accuracy_table, published_table, read_accuracy
-from perframe.analysis.candidates import Candidate, candidates, pooled_spread
+from perframe.analysis.candidates import Candidate, candidates
 from perframe.analysis.choose import Limits, choose
 from perframe.analysis.results import Result
 from perframe.cli import run
@@ -120,13 +120,6 @@ def test_runs_that_differ_widen_every_networks_interval() -> None:
         # Even the network that was measured once: nothing says that its runs differ less.
         assert each.epf_j.value - each.epf_j.low > 0.01
     assert by_size[8].top1_percent == TABLE.of(model(8))
-
-
-def test_the_pooled_spread_is_that_of_the_runs() -> None:
-    draw = np.random.default_rng(1)
-    runs = [[np.full(3, 5.0 * (1.0 + 0.02 * draw.standard_normal())) for _ in range(2)] for _ in range(400)]
-    spread = pooled_spread(runs)
-    assert spread.degrees == 400 and spread.deviation == pytest.approx(0.02, rel=0.1)
 
 
 def test_other_conditions_are_not_mixed() -> None:
