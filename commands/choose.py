@@ -77,6 +77,6 @@ def command(
 
         show(choice_tables(choice, measured, table, found.skipped))
         for where, those in proposals.items():
-            for line in proposal_lines(where, those):
+            for line in proposal_lines(those, where):
                 show(line)
     return 0 if choice.recommended is not None else 4

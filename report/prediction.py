@@ -19,31 +19,33 @@ from perframe.report.units import percent, quantity
 
 def prediction_tables(predictions: Sequence[Prediction], skipped: Sequence[Skipped]) -> RenderableType:
     """Show predictions, how far the model can be trusted, and what to measure next."""
-    first = predictions[0]
-    table = plain_table(f"{first.label}: predicted, with 95 % intervals")
-    table.add_column("network and conditions", overflow="fold")
-    for name in ("", "predicted", "measured", "authors' model", "leave-one-out error", "of the authors'"):
-        table.add_column(name)
+    parts: list[RenderableType] = []
     for each in predictions:
-        figures = [("latency", each.latency_s, "s")]
-        if each.epf_j is not None:
-            figures.insert(0, (f"EPF ({each.energy_kind})", each.epf_j, "J"))
-        for position, (name, forecast, unit) in enumerate(figures):
-            table.add_row(
-                "" if position else f"{one_line(each.where)}, {each.networks} networks",
-                name,
-                interval(forecast.value, unit) + (" extrapolated" if forecast.extrapolated else ""),
-                quantity(None if forecast.measured is None else forecast.measured.value, unit),
-                quantity(forecast.by_authors, unit),
-                *(_accuracy(of) for of in (forecast.accuracy, forecast.authors_accuracy)),
-            )
-    lines = [Text(line, style="yellow") for line in _cautions(predictions)]
-    parts: list[RenderableType] = [table, *lines]
-    for each in predictions:
-        parts += proposal_lines(each.where, each.next)
+        parts.append(_forecasts(each))
+        parts += proposal_lines(each.next)
         if each.optimum is not None:
             parts.append(_optimum(each, each.optimum))
-    return Group(*parts, *skipped_lines(skipped))
+    cautions = [Text(line, style="yellow") for line in _cautions(predictions)]
+    return Group(*parts, *cautions, *skipped_lines(skipped))
+
+
+def _forecasts(prediction: Prediction) -> RenderableType:
+    where = f"{one_line(prediction.where)}, from {prediction.networks} networks"
+    table = plain_table(f"{prediction.label}, {where}: predicted, with 95 % intervals")
+    for name in ("", "predicted", "measured", "authors' model", "leave-one-out error", "the authors' error"):
+        table.add_column(name)
+    figures = [("latency", prediction.latency_s, "s")]
+    if prediction.epf_j is not None:
+        figures.insert(0, (f"EPF ({prediction.energy_kind})", prediction.epf_j, "J"))
+    for name, forecast, unit in figures:
+        table.add_row(
+            name,
+            interval(forecast.value, unit) + (" extrapolated" if forecast.extrapolated else ""),
+            quantity(None if forecast.measured is None else forecast.measured.value, unit),
+            quantity(forecast.by_authors, unit),
+            *(_accuracy(of) for of in (forecast.accuracy, forecast.authors_accuracy)),
+        )
+    return table
 
 
 def interval(estimate: Estimate, unit: str) -> str:
@@ -83,16 +85,16 @@ def _cautions(predictions: Sequence[Prediction]) -> list[str]:
     return lines
 
 
-def proposal_lines(where: str, proposals: Sequence[Proposal]) -> list[Text]:
+def proposal_lines(proposals: Sequence[Proposal], where: str | None = None) -> list[Text]:
     """Show which networks to measure next.
 
     Args:
-        where: Under what conditions.
         proposals: The most useful first.
+        where: Under what conditions, unless that stands above.
     """
     if not proposals:
         return []
-    lines = [Text(f"Measure next, {one_line(where)}:")]
+    lines = [Text(f"Measure next, {one_line(where)}:" if where else "Measure next:")]
     for each in proposals:
         epf = "" if each.epf_j is None else f"EPF {interval(each.epf_j, 'J')}, "
         lines.append(
@@ -103,7 +105,7 @@ def proposal_lines(where: str, proposals: Sequence[Proposal]) -> list[Text]:
 
 def _optimum(prediction: Prediction, found: OptimumDesign) -> RenderableType:
     optimum = found.optimum
-    table = plain_table(f"The authors' optimum group size, {one_line(prediction.where)}")
+    table = plain_table("The authors' optimum group size")
     table.add_column("layers", overflow="fold")
     for name in ("channels", "g by formula", "g", "G", "g at constant G"):
         table.add_column(name, justify="right")

@@ -27,7 +27,7 @@ BLOCK = re.compile(
     r"^(?P<indent> *)```(?P<language>\w*)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<text>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,
 )
-MARK = re.compile(r"<!-- (needs|files|exits):? (.+?) -->")
+MARK = re.compile(r"<!-- (needs|files|recorded|exits):? (.+?) -->")
 PROMPT = "$ "
 
 
@@ -42,7 +42,13 @@ class Block:
 
     @property
     def commands(self) -> list[str]:
-        return [line.removeprefix(PROMPT) for line in self.text.splitlines() if line.startswith(PROMPT)]
+        return [command for command, _ in self.session]
+
+    @property
+    def session(self) -> list[tuple[str, str]]:
+        """Every command with what the page says that it prints."""
+        parts = re.split(rf"^{re.escape(PROMPT)}", self.text, flags=re.MULTILINE)[1:]
+        return [(command, printed) for command, _, printed in (part.partition("\n") for part in parts)]
 
 
 def blocks(page: Path) -> Iterator[Block]:
@@ -78,7 +84,12 @@ def test_the_commands_end_as_the_page_says(
     monkeypatch.chdir(tmp_path)
     # Plug-ins that a page shows are found here.
     monkeypatch.syspath_prepend(str(tmp_path))
+    # How wide the pages are.
+    monkeypatch.setenv("COLUMNS", "120")
+    recorded = any("recorded" in block.marks for block in to_run)
     for block in to_run:
+        if "recorded" in block.marks:
+            shutil.copytree(ROOT / "results" / block.marks["recorded"], tmp_path / block.marks["recorded"])
         if block.title:
             (tmp_path / block.title).write_text(block.text, encoding="utf-8")
             if block.title == "pyproject.toml":
@@ -89,9 +100,19 @@ def test_the_commands_end_as_the_page_says(
             for file in data.glob(block.marks["files"]):
                 shutil.copy(file, tmp_path)
         expected = int(block.marks.get("exits", "0"))
-        for command in block.commands:
+        for command, printed in block.session:
             code = run(shlex.split(command)[1:])
-            assert code == expected, (command, capsys.readouterr())
+            shown = capsys.readouterr()
+            assert code == expected, (command, shown)
+            if recorded:
+                # What is computed from files is the same everywhere.
+                assert plain(shown.out + shown.err) == plain(printed), command
+
+
+def plain(text: str) -> str:
+    """Without what pads the lines of a table, and how long it took."""
+    lines = (line.rstrip() for line in text.splitlines())
+    return "\n".join(re.sub(r"measured in [\w ]+,", "measured,", line) for line in lines)
 
 
 def install(folder: Path) -> None:

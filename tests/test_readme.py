@@ -9,7 +9,8 @@ import pytest
 
 from perframe.cli import command, run
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_commands_of_the_readme_run(
@@ -18,6 +19,7 @@ def test_the_commands_of_the_readme_run(
     prompt = "$ perframe "
     # What opens the page is output; the commands to type come after.
     body = README[README.index("## From a checkpoint to a profile") :]
+    body = body[: body.index("## Answers over many profiles")]
     commands = [line.removeprefix(prompt).split() for line in body.splitlines() if line.startswith(prompt)]
     assert [arguments[0] for arguments in commands] == ["new", "inspect", "export", "build", "profile"]
     monkeypatch.chdir(tmp_path)
@@ -26,6 +28,17 @@ def test_the_commands_of_the_readme_run(
     document = json.loads((tmp_path / "profile.json").read_text())
     assert [batch["batch"] for batch in document["batches"]] == [1, 4, 16]
     assert all(batch["attributed_share"] >= 0.99 for batch in document["batches"])
+
+
+def test_the_answer_in_the_readme_is_that_of_the_recorded_results(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("COLUMNS", "120")
+    found = re.search(r"^\$ perframe (choose .*)\n((?:.+\n)+)```$", README, flags=re.MULTILINE)
+    assert found is not None
+    assert run(found[1].split()) == 0
+    assert capsys.readouterr().out.startswith(found[2])
 
 
 def test_every_verb_is_in_the_readme() -> None:
