@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,9 @@ from perframe.files import readable_file
 _NARROWER = re.compile(r"-w\d")
 DATASETS = ("imagenet-1k", "food-101")
 
+Key = str | tuple[str, str, int]
+"""The name of a configuration, or its family, variant and number."""
+
 
 @dataclass(frozen=True)
 class AccuracyTable:
@@ -22,24 +25,44 @@ class AccuracyTable:
     Attributes:
         source: Where it comes from, for people.
         top1_percent: In per cent, by the name of the configuration, or by family, variant and number.
+        own: Whether it is the user's.
     """
 
     source: str
-    top1_percent: Mapping[str | tuple[str, str, int], float]
+    top1_percent: Mapping[Key, float]
+    own: bool = False
 
     def of(self, model: ModelInfo) -> float | None:
         """Return the accuracy of a network; `None` if the table does not know it."""
-        found = self.top1_percent.get(model.name)
-        number = model.group_size if model.variant == "E2GC" else model.groups
-        # A narrower network of the same G is another network; its name says so.
-        if found is None and number is not None and not _NARROWER.search(model.name):
-            found = self.top1_percent.get((model.family, model.variant, number))
-        return found
+        return next((self.top1_percent[key] for key in _keys(model) if key in self.top1_percent), None)
 
-    def unused(self, models: list[ModelInfo]) -> list[str]:
-        """Return the entries by name that no network has."""
-        names = {model.name for model in models}
-        return sorted(key for key in self.top1_percent if isinstance(key, str) and key not in names)
+    def unknown(self, models: Iterable[ModelInfo]) -> list[str]:
+        """Return the entries of a user's table that are none of these networks.
+
+        Raises:
+            InputError: It knows none of them.
+        """
+        if not self.own:
+            return []
+        keys = {key for model in models for key in _keys(model)}
+        left = [
+            key if isinstance(key, str) else ",".join(map(str, key))
+            for key in self.top1_percent.keys() - keys
+        ]
+        if len(left) == len(self.top1_percent):
+            raise InputError(
+                f"{self.source}: expected accuracies of the networks at hand, found none; the first is {min(left)}.",
+                f"Write a network's name as perframe does: {min(str(key) for key in keys if isinstance(key, str))}.",
+            )
+        return sorted(left)
+
+
+def _keys(model: ModelInfo) -> Iterator[Key]:
+    yield model.name
+    number = model.group_size if model.variant == "E2GC" else model.groups
+    # A narrower network of the same G is another network; its name says so.
+    if model.family and model.variant and number is not None and not _NARROWER.search(model.name):
+        yield model.family, model.variant, number
 
 
 def published_table(dataset: str) -> AccuracyTable:
@@ -75,15 +98,27 @@ def read_accuracy(path: Path) -> AccuracyTable:
                     f"{path}: expected columns name and top1_percent, found {', '.join(sorted(columns)) or 'none'}.",
                     "Instead of name there may be family, variant and number, such as mobilenet_v1,E2GC,8.",
                 )
-            table = dict(_rows(path, reader))
+            table: dict[Key, float] = {}
+            for key, top1 in _rows(path, reader):
+                if key in table:
+                    raise InputError(
+                        f"{path}: line {reader.line_num} gives a configuration for the second time.",
+                        "Keep the row that is right.",
+                    )
+                table[key] = top1
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a CSV file: {error}.", "Save it as CSV in UTF-8.") from error
     if not table:
         raise InputError(f"{path}: the accuracy table is empty.", "Give one row per configuration.")
-    return AccuracyTable(path.name, table)
+    if max(table.values()) <= 1.0:
+        raise InputError(
+            f"{path}: expected accuracies in per cent, found none above 1.",
+            "Write 72.4 for 72.4 %, not 0.724.",
+        )
+    return AccuracyTable(path.name, table, own=True)
 
 
-def _rows(path: Path, reader: "csv.DictReader[str]") -> Iterator[tuple[str | tuple[str, str, int], float]]:
+def _rows(path: Path, reader: "csv.DictReader[str]") -> Iterator[tuple[Key, float]]:
     for row in reader:
         try:
             top1 = float(row["top1_percent"])

@@ -8,6 +8,7 @@ from typing import Literal
 from perframe.analysis.candidates import Candidate
 from perframe.analysis.change import ASSUMED_SPREAD
 from perframe.errors import InputError, UsageError
+from perframe.profiler.stats import Estimate
 
 Preference = Literal["epf", "accuracy", "latency"]
 
@@ -43,12 +44,16 @@ class Binding:
         asked: Its value.
         best: The best value among the networks that keep the other limits.
         by: The network that has it; `None` if none keeps the others.
+        best_of_all: The best value of any network.
+        by_of_all: The network that has it; `None` if the figure is known of none.
     """
 
     limit: str
     asked: float
     best: float | None
     by: str | None
+    best_of_all: float | None
+    by_of_all: str | None
 
 
 @dataclass(frozen=True)
@@ -57,11 +62,12 @@ class Choice:
 
     Attributes:
         prefer: What it was chosen by.
+        limited: Whether there were limits to keep.
         recommended: The network; `None` if none keeps the limits.
-        why: In a sentence.
         tied: Networks that cannot be told apart from the best by the preferred figure, the best first.
         next_best: The best network that can be told apart; `None` if there is none.
-        margin: How much worse that is, relative.
+        margin: How much worse that is than the best: relative, and in percentage points for accuracy. With its
+            interval where there are intervals.
         feasible: Names of the networks that keep the limits.
         front: Names of the networks that no other beats in every figure.
         binding: Where none keeps the limits: which ones, and by how much.
@@ -69,11 +75,11 @@ class Choice:
     """
 
     prefer: Preference
+    limited: bool
     recommended: Candidate | None
-    why: str
     tied: tuple[str, ...]
     next_best: str | None
-    margin: float | None
+    margin: Estimate | None
     feasible: tuple[str, ...]
     front: tuple[str, ...]
     binding: tuple[Binding, ...]
@@ -99,28 +105,23 @@ def choose(candidates: Sequence[Candidate], limits: Limits, prefer: Preference =
     front = tuple(each.name for each in _front(candidates))
     notes = _notes(candidates)
     if not kept:
-        binding = _binding(candidates, limits)
-        return Choice(prefer, None, _no_network(binding), (), None, None, (), front, binding, notes)
+        return Choice(prefer, True, None, (), None, None, (), front, _binding(candidates, limits), notes)
     ranked = sorted(kept, key=lambda each: _figure(each, prefer))
     best = ranked[0]
     tied = [each for each in ranked if not _told_apart(best, each, prefer)]
     recommended = _among_equals(best, tied, prefer)
     rest = [each for each in ranked if each not in tied]
-    margin = None
-    if rest:
-        value, other = _figure(best, prefer), _figure(rest[0], prefer)
-        margin = other / value - 1.0 if prefer != "accuracy" else (other - value) / abs(value)
     return Choice(
         prefer=prefer,
+        limited=limits != Limits(),
         recommended=recommended,
-        why=_why(recommended, tied, rest, margin, prefer, limited=limits != Limits()),
         tied=tuple(each.name for each in tied),
         next_best=rest[0].name if rest else None,
-        margin=margin,
+        margin=_margin(best, rest[0], prefer) if rest else None,
         feasible=tuple(each.name for each in ranked),
         front=front,
         binding=(),
-        notes=notes,
+        notes=(*notes, *_near(recommended, limits)),
     )
 
 
@@ -133,14 +134,29 @@ def _figure(candidate: Candidate, prefer: Preference) -> float:
     return candidate.epf_j.value if candidate.epf_j is not None else math.inf
 
 
+def _estimate(candidate: Candidate, prefer: Preference) -> Estimate | None:
+    return candidate.latency_s if prefer == "latency" else candidate.epf_j
+
+
 def _told_apart(best: Candidate, other: Candidate, prefer: Preference) -> bool:
     if prefer == "accuracy":
         return _figure(other, prefer) - _figure(best, prefer) > _TOP1_PERCENT
-    first, second = (best.latency_s, other.latency_s) if prefer == "latency" else (best.epf_j, other.epf_j)
+    margin = _margin(best, other, prefer)
+    return margin is None or (margin.value if margin.low is None else margin.low) > 0.0
+
+
+def _margin(best: Candidate, other: Candidate, prefer: Preference) -> Estimate | None:
+    """How much worse another is. Intervals are factors to either side, and so is that of a ratio."""
+    if prefer == "accuracy":
+        return Estimate(_figure(other, prefer) - _figure(best, prefer), None, None, 1)
+    first, second = _estimate(best, prefer), _estimate(other, prefer)
     if first is None or second is None:
-        return True
-    halves = [(e.high - e.low) / 2.0 for e in (first, second) if e.low is not None and e.high is not None]
-    return abs(second.value - first.value) > math.hypot(*halves)
+        return None
+    ratio, n = second.value / first.value, min(first.n, second.n)
+    if first.low is None or first.high is None or second.low is None or second.high is None:
+        return Estimate(ratio - 1.0, None, None, n)
+    factor = math.exp(math.hypot(math.log(first.high / first.low), math.log(second.high / second.low)) / 2.0)
+    return Estimate(ratio - 1.0, ratio / factor - 1.0, ratio * factor - 1.0, n)
 
 
 def _among_equals(best: Candidate, tied: Sequence[Candidate], prefer: Preference) -> Candidate:
@@ -149,30 +165,6 @@ def _among_equals(best: Candidate, tied: Sequence[Candidate], prefer: Preference
         return min(tied, key=lambda each: _figure(each, "epf" if each.epf_j else "latency"))
     alike = [each for each in tied if _figure(each, prefer) <= (1.0 + _ALIKE) * _figure(best, prefer)]
     return max(alike, key=lambda each: (each.top1_percent or 0.0, -_figure(each, prefer)))
-
-
-def _why(
-    recommended: Candidate,
-    tied: Sequence[Candidate],
-    rest: Sequence[Candidate],
-    margin: float | None,
-    prefer: Preference,
-    *,
-    limited: bool,
-) -> str:
-    what = {"epf": "energy per frame", "accuracy": "top-1 accuracy", "latency": "latency"}[prefer]
-    best = {"epf": "lowest", "accuracy": "highest", "latency": "lowest"}[prefer]
-    among = " of those that keep the limits" if limited else ""
-    text = f"{recommended.name} has the {best} {what}{among}"
-    if len(tied) > 1:
-        others = ", ".join(each.name for each in tied if each is not recommended)
-        if recommended is not tied[0]:
-            by = "the cheapest" if prefer == "accuracy" else "the most accurate"
-            text = f"{recommended.name} is {by} of those with nearly the {best} {what}{among}"
-        text += f"; it cannot be told apart from {others}"
-    if rest and margin is not None:
-        text += f"; {rest[0].name} is {abs(margin):.1%} worse"
-    return text + "."
 
 
 _LIMITS: dict[str, tuple[str, Callable[[Candidate], float | None], bool]] = {
@@ -200,19 +192,28 @@ def _binding(candidates: Sequence[Candidate], limits: Limits) -> tuple[Binding, 
         if asked is None:
             continue
         others = [each for each in candidates if set(_broken(each, limits)) <= {name}]
-        known = [(value, each.name) for each in others if (value := value_of(each)) is not None]
-        best, by = (max(known) if at_least else min(known)) if known else (None, None)
-        found.append(Binding(option, asked, best, by))
+        best, by = _best(others, value_of, at_least)
+        found.append(Binding(option, asked, best, by, *_best(candidates, value_of, at_least)))
     return tuple(found)
 
 
-def _no_network(binding: Sequence[Binding]) -> str:
-    alone = [each for each in binding if each.best is not None]
-    if not alone:
-        return "No network keeps the limits, and none keeps all of them but one."
-    return "No network keeps the limits: " + "; ".join(
-        f"with the others kept, {each.limit} would have to be {each.best:.4g} ({each.by})" for each in alone
-    )
+def _best(
+    candidates: Sequence[Candidate], value_of: Callable[[Candidate], float | None], at_least: bool
+) -> tuple[float, str] | tuple[None, None]:
+    known = [(value, each.name) for each in candidates if (value := value_of(each)) is not None]
+    return (max(known) if at_least else min(known)) if known else (None, None)
+
+
+def _near(candidate: Candidate, limits: Limits) -> list[str]:
+    """Say which limits a network keeps by its figure and not by its interval."""
+    figures = {"--max-latency": (candidate.latency_s, limits.max_latency_s)}
+    if candidate.epf_j is not None:
+        figures["--max-epf"] = (candidate.epf_j, limits.max_epf_j)
+    return [
+        f"{candidate.name} may break {option}: the limit lies within its interval."
+        for option, (estimate, limit) in figures.items()
+        if limit is not None and estimate.high is not None and estimate.high > limit
+    ]
 
 
 def _front(candidates: Sequence[Candidate]) -> list[Candidate]:

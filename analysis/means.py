@@ -1,9 +1,9 @@
 """What each of several networks costs, from all the runs there are of it.
 
 How far a mean may be off comes from its windows and from how much runs of one network differ, which is more. The latter
-is taken to be alike for all networks, relative, and pooled over them, since one network is rarely run often: two runs
-of each of twenty networks give twenty degrees of freedom and not one. Where no network was run twice it is assumed
-(`perframe.analysis.change.ASSUMED_SPREAD`).
+is pooled, relative, over all networks, since one network is rarely run often: two runs of each of twenty networks give
+twenty degrees of freedom and not one. A network whose own runs differ by far more keeps its own spread. Where no
+network was run twice it is assumed (`perframe.analysis.change.ASSUMED_SPREAD`).
 
 What is missed at the windows' ends is not in these intervals: by one sensor and plan it is missed of all networks
 alike, and they are there to be compared.
@@ -19,6 +19,8 @@ from perframe.arrays import Array
 from perframe.profiler.stats import Estimate, student_t
 
 _CONFIDENCE = 0.95
+# Runs of a network that spreads like the others differ by more than this times the pooled spread in 2 to 5 % of cases.
+_UNLIKE = 2.0
 # Beyond so many degrees of freedom t is the normal distribution to three digits.
 _CERTAIN = 1000
 
@@ -85,7 +87,9 @@ def pooled_means(runs_of_each: Sequence[Sequence[Array | None]]) -> tuple[list[M
         within = sum(float(windows.var(ddof=1)) / len(windows) for windows in seen) / (n * value) ** 2
         if spread.degrees:
             # What windows vary by is in the spread of runs already.
-            error, degrees = max(spread.deviation**2 / n, within), spread.degrees
+            own = _pooled_spread([seen]).deviation if n > 1 else 0.0
+            deviation = own if own > _UNLIKE * spread.deviation else spread.deviation
+            error, degrees = max(deviation**2 / n, within), spread.degrees
         else:
             error, degrees = spread.deviation**2 / n + within, sum(len(windows) - 1 for windows in seen)
         found.append(Mean(value, math.sqrt(error), min(degrees, _CERTAIN), n))

@@ -57,25 +57,29 @@ def command(
     )
     table = accuracy_table(accuracy, dataset)
     found = read_results(results)
+    unknown = table.unknown(each.model for each in found.results)
     measured = candidates(found.results, table, batch)
     choice = choose(measured, limits, prefer)
     proposals = proposals_for(found.results, measured[0].batch) if predict else {}
+    from perframe.report.choose import answer_text, choice_tables
+
     if as_json:
         print_json(
             {
+                "answer": answer_text(choice),
                 **asdict(choice),
                 "accuracy": table.source,
+                "accuracy_of_no_network": unknown,
                 "next": {where: [asdict(each) for each in those] for where, those in proposals.items()},
                 "candidates": [{"name": each.name, **asdict(each)} for each in measured],
                 "skipped": [{"path": str(each.path), "reason": each.reason} for each in found.skipped],
             }
         )
     else:
-        from perframe.report.choose import choice_tables
         from perframe.report.prediction import proposal_lines
         from perframe.report.tables import show
 
-        show(choice_tables(choice, measured, table, found.skipped))
+        show(choice_tables(choice, measured, table, found.skipped, unknown))
         for where, those in proposals.items():
             for line in proposal_lines(those, where):
                 show(line)

@@ -86,7 +86,8 @@ def collect(given: Sequence[Path], table: AccuracyTable, batch: int | None = Non
         batch: The batch size that matters most; `None` takes the smallest that all were measured at.
 
     Raises:
-        InputError: Nothing is there, nothing of it is a profile, or none was measured at that batch size.
+        InputError: Nothing is there, nothing of it is a profile, none was measured at that batch size, or the user's
+            accuracies are of none of the networks.
     """
     for path in given:
         if not path.exists():
@@ -106,6 +107,7 @@ def collect(given: Sequence[Path], table: AccuracyTable, batch: int | None = Non
             f"No result at batch {batch}; there are {', '.join(map(str, batches))}.",
             "Give another -b, or measure it.",
         )
+    table.unknown(each.model for each in results.results)
     answered = answers(results.results, table, batch)
     named = {each.path.resolve() for each in results.skipped}
     return Collected(

@@ -3,6 +3,7 @@
 from perframe.analysis.candidates import Candidate
 from perframe.profiler.stats import Estimate
 from perframe.report.answer import Answer
+from perframe.report.choose import answer_text
 from perframe.report.collect import Collected
 from perframe.report.figure import Cell, DataTable, measured, number, prose, table_html
 from perframe.report.merit import interval
@@ -41,7 +42,7 @@ def _card(answer: Answer) -> str:
     )
     notes = "".join(f"<li>{prose(note)}</li>" for note in choice.notes)
     alone = len(answer.candidates) == 1
-    why = "The only network here: nothing to choose from." if alone else choice.why
+    why = "The only network here: nothing to choose from." if alone else answer_text(choice)
     rule = rule_of(picked)
     size = "" if len(rule) <= _SHORT else " long"
     return (

@@ -1,6 +1,7 @@
 """Which network should ship, and how sure that is."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 from perframe.analysis.accuracy_table import accuracy_table, published_table, read_accuracy
 from perframe.analysis.candidates import Candidate, candidates
 from perframe.analysis.choose import Limits, choose
+from perframe.analysis.quantities import parse_quantity
 from perframe.analysis.results import Result
 from perframe.cli import run
 from perframe.engines.base import ModelInfo
 from perframe.errors import InputError, UsageError
 from perframe.profiler.stats import Estimate
+from perframe.report.choose import answer_text
 
 TABLE = published_table("imagenet-1k")
 
@@ -46,7 +49,8 @@ def test_the_lowest_energy_is_recommended_with_its_margin() -> None:
     found = choose([candidate(1, 0.5), candidate(8, 0.3), candidate(32, 0.4)], Limits())
     assert found.recommended is not None and found.recommended.model.group_size == 8
     assert found.tied == ("mobilenet_v1-E2GC-G8",) and found.next_best == "mobilenet_v1-E2GC-G32"
-    assert found.margin == pytest.approx(1 / 3)
+    assert found.margin is not None and found.margin.value == pytest.approx(1 / 3)
+    assert found.margin.low is not None and 0.32 < found.margin.low < found.margin.value
 
 
 def test_those_that_cannot_be_told_apart_are_named_and_the_most_accurate_wins() -> None:
@@ -58,7 +62,20 @@ def test_those_that_cannot_be_told_apart_are_named_and_the_most_accurate_wins() 
     found = choose(near, Limits())
     assert found.recommended is not None and found.recommended.model.group_size == 16
     assert found.tied == ("mobilenet_v1-E2GC-G8", "mobilenet_v1-E2GC-G16")
-    assert "cannot be told apart" in found.why and found.next_best == "mobilenet_v1-E2GC-G1"
+    assert "cannot be told apart" in answer_text(found) and found.next_best == "mobilenet_v1-E2GC-G1"
+
+
+def test_accuracies_differ_by_points() -> None:
+    found = choose([candidate(1, 0.5, top1=70.0), candidate(8, 0.3, top1=72.5)], Limits(), "accuracy")
+    assert "mobilenet_v1-E2GC-G1 is 2.50 points lower" in answer_text(found)
+
+
+def test_a_limit_within_the_interval_is_told() -> None:
+    near = choose([candidate(8, 0.300, half_j=0.01)], Limits(max_epf_j=0.305))
+    assert any("--max-epf" in note for note in near.notes)
+    assert not any(
+        "--max-epf" in note for note in choose([candidate(8, 0.300)], Limits(max_epf_j=0.32)).notes
+    )
 
 
 def test_limits_that_nothing_keeps_say_which_binds_and_by_how_much() -> None:
@@ -68,6 +85,26 @@ def test_limits_that_nothing_keeps_say_which_binds_and_by_how_much() -> None:
     bindings = {each.limit: (each.best, each.by) for each in found.binding}
     assert bindings["--min-top1"] == (72.0, "mobilenet_v1-E2GC-G8")
     assert bindings["--max-epf"] == (0.6, "mobilenet_v1-E2GC-G32")
+    told = answer_text(found)
+    assert "--max-epf would have to be 600.0 mJ (mobilenet_v1-E2GC-G32)" in told
+
+
+def test_limits_that_nothing_comes_near_say_the_best_of_each() -> None:
+    networks = [candidate(1, 0.5), candidate(8, 0.123456)]
+    found = choose(networks, Limits(max_epf_j=0.01, max_latency_s=0.001))
+    told = answer_text(found)
+    assert "--max-epf 123.5 mJ (mobilenet_v1-E2GC-G8), asked 10.00 mJ" in told
+    assert "--max-latency 10.00 ms" in told and "asked 1.000 ms" in told
+
+
+@given(st.floats(1e-3, 10.0))
+def test_a_limit_is_kept_when_it_is_typed_back(epf_j: float) -> None:
+    networks = [candidate(8, epf_j, half_j=0.0)]
+    told = answer_text(choose(networks, Limits(max_epf_j=epf_j / 2.0)))
+    found = re.search(r"would have to be (.+?) \(", told)
+    assert found is not None
+    again = parse_quantity(found[1], "J", "--max-epf")
+    assert choose(networks, Limits(max_epf_j=again * (1 + 1e-12))).recommended is not None
 
 
 def test_what_is_not_known_keeps_no_limit() -> None:
@@ -151,12 +188,27 @@ def test_the_users_table_by_name_or_number(tmp_path: Path) -> None:
         "name,top1_percent\na,high\n": "line 2",
         "name,top1_percent\na,101\n": "line 2",
         "name,top1_percent\n": "empty",
+        "name,top1_percent\na,70\na,71\n": "second time",
+        "name,top1_percent\na,0.72\nb,0.7\n": "per cent",
     }.items():
         path.write_text(text)
         with pytest.raises(InputError, match=said):
             read_accuracy(path)
     with pytest.raises(UsageError, match="imagenet-1k"):
         accuracy_table(None, "cifar")
+
+
+def test_accuracies_of_networks_that_are_not_there_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "accuracy.csv"
+    path.write_text("name,top1_percent\nmobilenet_v1-E2GC-G8,71.5\nmobilenet_v1-E2GC-8,71.5\n")
+    table = read_accuracy(path)
+    assert table.unknown([model(8), model(1)]) == ["mobilenet_v1-E2GC-8"]
+    with pytest.raises(InputError, match="found none"):
+        table.unknown([model(1)])
+    path.write_text("family,variant,number,top1_percent\nmobilenet_v1,E2GC,1,70.5\nvgg,E2GC,8,70\n")
+    assert read_accuracy(path).unknown([model(1)]) == ["vgg,E2GC,8"]
+    # The published table knows more networks than anybody measures.
+    assert TABLE.unknown([model(1)]) == []
 
 
 def test_choosing_from_a_sweep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -185,3 +237,11 @@ def test_choosing_from_a_sweep(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "--max-epf would have to be" in capsys.readouterr().out
     assert run(["choose", str(tmp_path / "none")]) == 5
     assert run(["choose", str(folder), "--max-epf", "300"]) == 2
+    accuracy = tmp_path / "accuracy.csv"
+    accuracy.write_text("name,top1_percent\nmobilenet_v1-E2GC-G8,71.5\nnosuchnet,70\n")
+    capsys.readouterr()
+    assert run(["choose", str(folder), "--accuracy", str(accuracy)]) == 0
+    assert "nosuchnet" in capsys.readouterr().out
+    accuracy.write_text("name,top1_percent\nnosuchnet,70\n")
+    assert run(["choose", str(folder), "--accuracy", str(accuracy)]) == 5
+    assert run(["report", str(folder), "--accuracy", str(accuracy), "-o", str(tmp_path / "r.html")]) == 5
