@@ -45,12 +45,13 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/digits_accuracy.py
 	$(BIN)/python benchmarks/layer_replay.py
 	$(BIN)/python benchmarks/gate_errors.py
+	$(BIN)/python benchmarks/finding_errors.py
 	$(BIN)/python benchmarks/prediction.py
 	$(BIN)/python benchmarks/many_results.py
 	$(BIN)/python benchmarks/report_speed.py
+	$(BIN)/python benchmarks/sweep_time.py
 
 docs: .venv/installed
-	$(PIP) install -c constraints.txt -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 schemas: .venv/installed
@@ -60,7 +61,7 @@ clean:
 	rm -rf .venv demo build *.egg-info
 
 .venv/installed: pyproject.toml constraints.txt .venv/files
-	$(PIP) install -c constraints.txt -e '.[cpu,torch,rtx,dev]'
+	$(PIP) install -c constraints.txt -e '.[cpu,torch,rtx,dev,docs]'
 	@touch $@
 
 .venv/files: FORCE | .venv/bin/python

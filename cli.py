@@ -4,6 +4,7 @@ Every command is a file of its own in `perframe.commands`, named in the table be
 runs, so that `perframe --help` loads neither torch, onnx nor onnxruntime.
 """
 
+import errno
 import importlib
 import io
 import keyword
@@ -84,13 +85,24 @@ def run(arguments: list[str]) -> int:
         return 0
     except OSError as error:
         return _fail(
-            f"{error.strerror or error}: {error.filename or 'the output'}.", "Is the disk full?", 6, debug
+            f"{error.strerror or error}: {error.filename or 'the output'}.", _remedy(error), 6, debug
         )
     except Exception as error:
         traceback.print_exc()
         return _fail(f"A bug in perframe: {error!r}.", "Report it with the traceback above.", 1, False)
     # A command that ends with a verdict returns its code.
     return ended if isinstance(ended, int) else 0
+
+
+def _remedy(error: OSError) -> str:
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
+            return "Make room on the disk, or write elsewhere."
+        case errno.EEXIST | errno.ENOTDIR | errno.EISDIR:
+            return "Something else has that name: give another."
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return "Change its mode or owner, or write elsewhere."
+    return "Check the path, and that its disk works and has room."
 
 
 def _fail(message: str, hint: str, code: int, debug: bool) -> int:

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import itertools
 import json
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -72,10 +73,21 @@ class _Unfit(Exception):  # noqa: N818
         self.path: list[str] = []
 
 
+# What types are called in a JSON document.
+_NAMES = {
+    str: "text", Path: "text", int: "a whole number", float: "a number", bool: "true or false",
+    tuple: "a list", dict: "an object", Mapping: "an object",
+}  # fmt: skip
+
+
 def _other(expected: Any, value: object) -> _Unfit:
-    text = repr(value)
+    text = json.dumps(value, default=str)
     shown = text if len(text) <= 40 else f"{text[:37]}..."
-    name = expected if isinstance(expected, str) else getattr(expected, "__name__", str(expected))
+    origin = typing.get_origin(expected)
+    if origin is typing.Literal:
+        name = f"one of {', '.join(map(json.dumps, typing.get_args(expected)))}"
+    else:
+        name = "an object" if dataclasses.is_dataclass(expected) else _NAMES[origin or expected]
     return _Unfit(f": expected {name}, found {shown}")
 
 
@@ -110,7 +122,8 @@ def _leaf_reader(expected: Any, fits: Callable[[Any], bool], make: Read | None =
 
 
 def _float(value: Any) -> float:
-    if type(value) is float:
+    # Python's reader lets NaN and numbers beyond its range pass; nothing that is computed from them can be shown.
+    if type(value) is float and math.isfinite(value):
         return value
     try:
         if type(value) is int:
@@ -191,7 +204,7 @@ def _dataclass_reader(cls: Any) -> Read:
 
     def read(value: Any) -> Any:
         if not isinstance(value, dict):
-            raise _other("an object", value)
+            raise _other(cls, value)
         given = {}
         for name, each, required in fields:
             if name in value:

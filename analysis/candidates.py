@@ -1,9 +1,10 @@
 """The networks that could ship, with what each costs at one batch size."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from perframe.analysis.accuracy_table import AccuracyTable
+from perframe.analysis.designs import recognised
 from perframe.analysis.means import pooled_means
 from perframe.analysis.results import Result
 from perframe.engines.base import ModelInfo
@@ -64,24 +65,28 @@ def candidates(results: Sequence[Result], table: AccuracyTable, batch: int | Non
         )
     groups = _grouped([result for result in deployed if result.batch == _batch(deployed, batch)])
     _require_comparable([runs[0] for runs in groups.values()])
-    members = list(groups.values())
+    alike: dict[tuple[object, ...], list[list[Result]]] = {}
+    for runs in groups.values():
+        # As `perframe.analysis.series` puts them together, so that a network has one interval wherever it is shown.
+        known = recognised(runs[0].model)
+        alike.setdefault((known and known[0], runs[0].model.precision), []).append(runs)
+    return tuple(each for members in alike.values() for each in _candidates(members, table))
+
+
+def _candidates(members: Sequence[Sequence[Result]], table: AccuracyTable) -> Iterator[Candidate]:
     epf_j, _ = pooled_means([[run.epf_j for run in runs] for runs in members])
     latency_s, _ = pooled_means([[run.latency_s for run in runs] for runs in members])
-    found = []
     for runs, energy, latency in zip(members, epf_j, latency_s, strict=True):
         assert latency is not None, "every window has a duration"
-        found.append(
-            Candidate(
-                model=runs[0].model,
-                batch=runs[0].batch,
-                runs=len(runs),
-                epf_j=None if energy is None else energy.estimate,
-                energy_kind=runs[0].energy_kind,
-                latency_s=latency.estimate,
-                top1_percent=table.of(runs[0].model),
-            )
+        yield Candidate(
+            model=runs[0].model,
+            batch=runs[0].batch,
+            runs=len(runs),
+            epf_j=None if energy is None else energy.estimate,
+            energy_kind=runs[0].energy_kind,
+            latency_s=latency.estimate,
+            top1_percent=table.of(runs[0].model),
         )
-    return tuple(found)
 
 
 def _batch(results: Sequence[Result], batch: int | None) -> int:

@@ -6,15 +6,18 @@ commits change must not: the model's weights, its hash, the built engine and how
 number and length of windows may differ too, since only means are compared.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from perframe.analysis.metrics import Metric
 from perframe.analysis.verdict import Difference, Moved
+from perframe.errors import UsageError
 from perframe.profiler.result import BatchResult, Profile, Quality
 from perframe.profiler.summary import by_module
 
 INPUTS = "inputs_sha256"
 MODEL = "model_sha256"
+FPS = "fps"
+ENERGY_KIND = "energy_kind"
 
 _MOST_MOVED = 3
 
@@ -60,7 +63,39 @@ def _between(one: Profile, other: Profile, batch: int, metric: Metric) -> Iterat
         yield Difference(INPUTS, first.inputs_sha256, second.inputs_sha256)
     paces = [each.paced.fps if each.paced is not None else None for each in (first, second)]
     if metric.paced and paces[0] != paces[1]:
-        yield Difference("fps", *paces)
+        yield Difference(FPS, *paces)
+
+
+def is_copy(one: Profile, other: Profile) -> bool:
+    """Return whether two profiles hold the same measurement, at one batch size at least.
+
+    No two measurements agree to the last digit, so equal windows are one, whatever else the files say. Those of the
+    fake engine do agree, since it takes a repeatable time: of it, only what is equal throughout is a copy.
+    """
+    if one == other:
+        return True
+    if one.engine.backend == "fake":
+        return False
+    windows = {each.batch: each.energy.windows for each in one.batches if each.energy.windows}
+    return any(windows.get(each.batch) == each.energy.windows for each in other.batches)
+
+
+def refuse_unknown(ignore: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse to ignore a key that nothing can differ in: it is a slip, and whoever made it expects something of it.
+
+    Args:
+        ignore: The keys that may differ.
+        known: Those that are compared.
+
+    Raises:
+        UsageError: One is not among them.
+    """
+    names = tuple(dict.fromkeys(known))
+    for key in ignore:
+        if key not in names:
+            raise UsageError(
+                f"--ignore {key}: nothing of that name is compared here.", f"Known: {', '.join(names)}."
+            )
 
 
 def invalid_findings(results: Sequence[BatchResult]) -> tuple[Quality, ...]:

@@ -6,10 +6,11 @@ rows of `Series.epf_j`), so that its interval takes the spread of all networks i
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from perframe.analysis.ranks import pearson, spearman
+from perframe.analysis.ranks import Chance, dealt_chance, orders, pearson, rank_chance, spearman
 from perframe.analysis.series import Network, Series
 from perframe.arrays import Array
 from perframe.profiler.stats import Estimate
@@ -22,6 +23,8 @@ The three pairs of each published network that are closest lie within it; the ne
 
 _FEWEST_RANKED = 5
 _LARGEST_G = 32
+# All orders of 7 networks, so many random ones of more.
+_DEALS = 5_040
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,14 +34,27 @@ class Effect:
     Attributes:
         rows: Of the means, then of every draw.
         n: Networks, or pairs of them, behind it.
-        ranked: Whether it is a rank correlation, which few networks may have by chance.
+        chance: Of a correlation, which few networks may have by chance: what it has to be told from.
         parts: What it is made of, by name.
     """
 
     rows: Array
     n: int
-    ranked: bool = False
+    chance: Chance | None = None
     parts: tuple[tuple[str, Array], ...] = ()
+
+    @property
+    def estimate(self) -> Estimate:
+        """With its 95 % interval.
+
+        Errors of the means pull a correlation towards zero, those of the draws once more, so that the truth is on the
+        other side of it: the interval reaches as far to either side.
+        """
+        drawn = interval(self.rows, self.n)
+        if self.chance is None or drawn.low is None or drawn.high is None:
+            return drawn
+        half = max(drawn.value - drawn.low, drawn.high - drawn.value)
+        return Estimate(drawn.value, max(drawn.value - half, -1.0), min(drawn.value + half, 1.0), self.n)
 
 
 @dataclass(frozen=True)
@@ -62,8 +78,7 @@ def macs_against_energy(series: Series) -> Effect | Missing:
     if len(chosen) < _FEWEST_RANKED:
         return Missing(f"at least {_FEWEST_RANKED} group sizes; there are {len(chosen)}")
     macs = np.array([[network.model.macs for _, network in chosen]], dtype=np.float64)
-    rows = -spearman(macs, series.epf_j[:, [column for column, _ in chosen]])
-    return Effect(rows, len(chosen), ranked=True)
+    return _ranked(-spearman(macs, series.epf_j[:, [column for column, _ in chosen]]), len(chosen))
 
 
 def interior_minimum(series: Series) -> Effect | Missing:
@@ -128,28 +143,48 @@ def same_order(one: Series, other: Series) -> Effect | Missing:
     if len(pairs) < _FEWEST_RANKED:
         return Missing(f"at least {_FEWEST_RANKED} networks in both; there are {len(pairs)}")
     here, there = (list(each) for each in zip(*pairs, strict=True))
-    rows = spearman(one.epf_j[:, here], other.epf_j[:, there])
-    return Effect(rows, len(pairs), ranked=True)
+    return _ranked(spearman(one.epf_j[:, here], other.epf_j[:, there]), len(pairs))
 
 
-def data_reuse(series: Series) -> Effect | Missing:
-    """Return by how much MACs per activation correlate more with MACs per joule than MACs per parameter do."""
+def activation_reuse(series: Series) -> Effect | Missing:
+    """Return by how much MACs per joule correlate more with MACs per activation than they do by chance."""
+    return _reuse(series, "activation", 1.0)
+
+
+def weight_reuse(series: Series) -> Effect | Missing:
+    """Return by how much MACs per joule correlate less with MACs per parameter than they do by chance."""
+    return _reuse(series, "parameter", -1.0)
+
+
+def _reuse(series: Series, per: Literal["activation", "parameter"], sign: float) -> Effect | Missing:
+    """Hold a correlation against that of the same energies dealt to the networks at random.
+
+    That is far from zero: MACs are on both sides of it.
+    """
+    moved_of = {"activation": "activations", "parameter": "params"}[per]
     chosen = [
-        column
+        (column, network.model.macs, getattr(network.model, moved_of))
         for column, network in enumerate(series.networks)
-        if network.model.macs and network.model.params and network.model.activations
+        if network.model.macs and getattr(network.model, moved_of)
     ]
     if len(chosen) < _FEWEST_RANKED:
         return Missing(f"at least {_FEWEST_RANKED} networks of known cost; there are {len(chosen)}")
-    models = [series.networks[column].model for column in chosen]
-    macs, params, activations = (
-        np.array([[getattr(model, name) for model in models]], dtype=np.float64)
-        for name in ("macs", "params", "activations")
+    macs, moved = (np.array([each[side] for each in chosen], dtype=np.float64) for side in (1, 2))
+    epf_j = series.epf_j[:, [column for column, _, _ in chosen]]
+    found = pearson(macs / epf_j, macs / moved)
+    dealt = pearson(macs / epf_j[0][orders(len(chosen), _DEALS)], macs / moved)
+    by_chance = float(np.median(dealt))
+    rows = sign * (found - by_chance)
+    return Effect(
+        rows,
+        len(chosen),
+        chance=dealt_chance(float(rows[0]), sign * (dealt - by_chance)),
+        parts=((f"MACs per {per}", found), ("the same by chance", np.array([by_chance]))),
     )
-    per_joule = macs / series.epf_j[:, chosen]
-    by_activations, by_params = pearson(per_joule, macs / activations), pearson(per_joule, macs / params)
-    parts = (("MACs per activation", by_activations), ("MACs per parameter", by_params))
-    return Effect(by_activations - by_params, len(chosen), parts=parts)
+
+
+def _ranked(rows: Array, n: int) -> Effect:
+    return Effect(rows, n, chance=rank_chance(float(rows[0]), n))
 
 
 def _e2gc(series: Series) -> list[tuple[int, Network]]:

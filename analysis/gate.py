@@ -1,12 +1,23 @@
 """Profiles against thresholds: a current one against a stored baseline, or against absolute limits."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from perframe.analysis.change import Run, run_change, run_excess
-from perframe.analysis.comparable import batch_of, differences, invalid_findings, most_moved
+from perframe.analysis.comparable import (
+    ENERGY_KIND,
+    FPS,
+    INPUTS,
+    MODEL,
+    batch_of,
+    differences,
+    invalid_findings,
+    is_copy,
+    most_moved,
+    refuse_unknown,
+)
 from perframe.analysis.metrics import Metric, metric_named
 from perframe.analysis.verdict import Difference, Judgement, Threshold, Verdict, decide
 from perframe.errors import InputError, UsageError
@@ -18,7 +29,7 @@ def read_runs(current: Sequence[Path], baseline: Sequence[Path]) -> tuple[list[P
 
     Raises:
         UsageError: A file is named twice: compared with itself nothing ever changes.
-        InputError: A file is missing, truncated, not a profile, or holds no batch size.
+        InputError: A file is missing, truncated, not a profile, holds no batch size, or is a copy of another.
     """
     files = [*current, *baseline]
     for index, file in enumerate(files):
@@ -32,6 +43,13 @@ def read_runs(current: Sequence[Path], baseline: Sequence[Path]) -> tuple[list[P
             raise InputError(
                 f"{file}: it holds no batch size.", "The run may have been cut off: profile again."
             )
+    for index, (file, profile) in enumerate(zip(files, profiles, strict=True)):
+        for other, earlier in zip(files[:index], profiles[:index], strict=True):
+            if is_copy(earlier, profile):
+                raise InputError(
+                    f"{file}: the same measurement as {other}.",
+                    "A copy is no second run, and no baseline: measure again.",
+                )
     return profiles[: len(current)], profiles[len(current) :]
 
 
@@ -50,13 +68,21 @@ def judge(
         current: Runs of what is judged; at least one.
         baseline: Runs of what it is compared against; may be empty where every threshold is absolute.
         thresholds: At least one.
-        ignore: Keys of the identity (or `inputs_sha256`, `model_sha256`) that may differ.
+        ignore: Keys of the identity (or `inputs_sha256`, `model_sha256`, `fps`) that may differ.
         run_spread: Relative standard deviation between runs, where it is known; see `perframe.analysis.change`.
         names: What to call the files of both sides, current first.
 
     Raises:
-        UsageError: A threshold is relative, and there is no baseline.
+        UsageError: A threshold is relative, and there is no baseline; a key of `ignore` is not known; `run_spread`
+            is below zero.
     """
+    if run_spread is not None and not run_spread >= 0.0:
+        raise UsageError(
+            f"--run-spread: expected 0% or more, found {100.0 * run_spread:g}%.",
+            "Give a standard deviation such as 1%.",
+        )
+    keys = (key for profile in (*current, *baseline) for key in profile.identity)
+    refuse_unknown(ignore, (*keys, INPUTS, MODEL, FPS))
     relative = next((each for each in thresholds if each.max_increase is not None), None)
     if relative is not None and not baseline:
         raise UsageError(
@@ -74,7 +100,6 @@ def judge(
         current=tuple(names[0]),
         verdicts=verdicts,
         ignored=tuple(judge_one.ignored.values()),
-        notes=tuple(_notes(current, baseline)),
     )
 
 
@@ -111,7 +136,7 @@ class _Judge:
             kinds = {result.energy.kind for result in (*before, *after)}
             if kinds - {"absent"} == {"measured", "modelled"}:
                 # Whatever may be ignored, this is not: modelled joules say nothing of measured ones.
-                kind = Difference("energy_kind", *(results[0].energy.kind for results in (before, after)))
+                kind = Difference(ENERGY_KIND, *(results[0].energy.kind for results in (before, after)))
                 return replace(
                     verdict, reason="Modelled energy is compared with modelled only.", differences=(kind,)
                 )
@@ -135,8 +160,9 @@ def _judged(
 ) -> Verdict:
     """Fill in the verdict on results that may be compared."""
     for which, results in (("baseline", before), ("current", after)):
-        if any(metric.observations(result) is None for result in results):
-            return replace(verdict, reason=f"The {which} holds no {metric.name}{_why_absent(metric)}.")
+        for result in results:
+            if (lacking := _lacking(metric, result)) is not None:
+                return replace(verdict, reason=f"The {which} holds no {lacking}.")
     if spoiled := invalid_findings((*before, *after)):
         return replace(verdict, outcome="invalid", findings=spoiled)
     sides = [[_run(metric, result) for result in results] for results in (before, after)]
@@ -165,14 +191,13 @@ def _judged(
             verdict.threshold.maximum,
             uncertainty if metric.is_energy else 0.0,
             run_spread,
-            metric.assumed_spread,
         )
         outcome = decide(change, 0.0)
         # Below a limit is where everything should be.
         outcome = "pass" if outcome == "improvement" else outcome
     else:
         assert verdict.threshold.max_increase is not None, "a threshold is relative or absolute"
-        change, evidence = run_change(sides[0], sides[1], run_spread, metric.assumed_spread)
+        change, evidence = run_change(sides[0], sides[1], run_spread)
         outcome = decide(change, verdict.threshold.max_increase)
     return replace(
         verdict,
@@ -193,17 +218,15 @@ def _mean(runs: Sequence[Run]) -> float | None:
     return math.fsum(run.mean for run in runs) / len(runs) if runs else None
 
 
-def _why_absent(metric: Metric) -> str:
-    if metric.paced:
-        return ": profile with --fps"
-    if metric.above_idle:
-        return ": its sensor does not see the device at rest"
-    return ": profile with a --sensor" if metric.is_energy else ""
-
-
-def _notes(current: Sequence[Profile], baseline: Sequence[Profile]) -> Iterable[str]:
-    profiles = (*current, *baseline)
-    for index, profile in enumerate(profiles):
-        if profile in profiles[:index]:
-            yield "Two of the files hold the same measurement: a copy is no second run."
-            return
+def _lacking(metric: Metric, result: BatchResult) -> str | None:
+    """Say what a result lacks for a metric, and what to do about it; `None` if it has all."""
+    if metric.paced and result.paced is None:
+        return f"{metric.name}: profile with --fps"
+    windows = metric.windows(result)
+    if not windows or any(window.frames < 1 for window in windows):
+        return f"{'frames in one of its windows' if windows else 'windows'}: profile again"
+    if metric.observations(result) is not None:
+        return None
+    if metric.above_idle and result.energy.kind != "absent":
+        return f"{metric.name}: its sensor does not see the device at rest"
+    return f"{metric.name}: profile with a --sensor"

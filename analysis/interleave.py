@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from perframe.analysis.comparable import INPUTS, invalid_findings, most_moved
+from perframe.analysis.comparable import INPUTS, invalid_findings, most_moved, refuse_unknown
 from perframe.analysis.metrics import metric_named
 from perframe.analysis.paired import FIRST_LOOK, critical_values, look
 from perframe.analysis.pairs import PairBench, Pairs, Side, inputs_of
@@ -16,9 +16,10 @@ from perframe.analysis.verdict import Difference, Judgement, Threshold, Verdict,
 from perframe.engines.base import EngineArtifact
 from perframe.engines.inputs import inputs_sha256
 from perframe.engines.registry import backend_named
-from perframe.errors import UsageError
+from perframe.errors import MeasurementError, UsageError
 from perframe.profiler.characterise import response_of
 from perframe.profiler.energy import open_meter
+from perframe.profiler.identity import identity
 from perframe.profiler.lock import device_lock
 from perframe.profiler.plan import MeasurementPlan
 from perframe.profiler.sensors.base import Sensor
@@ -77,7 +78,8 @@ def interleave(
         wait_s: How long to wait while another process measures on the device.
 
     Raises:
-        UsageError: A threshold cannot be judged so, or the engines are for different devices.
+        UsageError: A threshold cannot be judged so, the engines are for different devices, or a key of `ignore` is not
+            known.
         UnavailableError: Device, library or sensor is not there, or the device is being measured.
         MeasurementError: The sensor failed.
     """
@@ -92,7 +94,14 @@ def interleave(
             "Build both for one device, or compare stored profiles.",
         )
     before, after = names or (str(baseline.path), str(candidate.path))
-    found = _differences(baseline, candidate, plan)
+    keys = [
+        {**identity(each, plan, sensor), INPUTS: inputs_sha256(inputs_of(each, plan.batches[0], plan.seed))}
+        for each in (baseline, candidate)
+    ]
+    known = {**keys[0], **keys[1]}
+    refuse_unknown(ignore, known)
+    differing = (key for key in known if keys[0].get(key) != keys[1].get(key))
+    found = [Difference(key, keys[0].get(key), keys[1].get(key)) for key in differing]
     hindering = tuple(each for each in found if each.key not in ignore)
     ignored = tuple(each for each in found if each.key in ignore)
     # Until it is decided, nothing is.
@@ -200,6 +209,11 @@ def _looked(verdict: Verdict, bench: PairBench, planned: int) -> Verdict:
         values.append([value for value in seen if value is not None])
         if len(values[-1]) < len(seen):
             return replace(verdict, outcome="incomparable", reason="No sensor saw every window.")
+        if not all(map(math.isfinite, values[-1])):
+            raise MeasurementError(
+                f"{metric.name}: a window gave {values[-1][-1]}, expected a finite number.",
+                "Check the sensor.",
+            )
         if math.fsum(values[-1]) <= 0.0:
             return replace(verdict, outcome="invalid", reason=f"{metric.name} is not above zero.")
     if (found := look(values[0], values[1], planned)) is None:
@@ -253,24 +267,3 @@ def require_pairable(thresholds: Sequence[Threshold], batches: Sequence[int]) ->
                 f"{metric.name}: it has a limit at batch {missing[0]}, which is not measured.",
                 f"Give -b {missing[0]} too.",
             )
-
-
-def _differences(
-    baseline: EngineArtifact, candidate: EngineArtifact, plan: MeasurementPlan
-) -> tuple[Difference, ...]:
-    """What would make two profiles of these engines incomparable; the device and its settings are the same now."""
-    keys = [
-        {
-            "backend": artifact.backend,
-            "backend_version": artifact.version,
-            "provider": artifact.provider,
-            "threads": artifact.threads,
-            "precision": artifact.model.precision,
-            "input_shape": "x".join(map(str, artifact.model.input_shape)),
-            "regime": artifact.regime,
-            INPUTS: inputs_sha256(inputs_of(artifact, plan.batches[0], plan.seed)),
-        }
-        for artifact in (baseline, candidate)
-    ]
-    before, after = keys
-    return tuple(Difference(key, before[key], after[key]) for key in before if before[key] != after[key])

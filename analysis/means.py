@@ -16,13 +16,11 @@ from statistics import fmean
 
 from perframe.analysis.change import ASSUMED_SPREAD
 from perframe.arrays import Array
-from perframe.profiler.stats import Estimate, student_t
+from perframe.profiler.stats import MOST_DEGREES, Estimate, student_t
 
 _CONFIDENCE = 0.95
 # Runs of a network that spreads like the others differ by more than this times the pooled spread in 2 to 5 % of cases.
 _UNLIKE = 2.0
-# Beyond so many degrees of freedom t is the normal distribution to three digits.
-_CERTAIN = 1000
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ def pooled_means(runs_of_each: Sequence[Sequence[Array | None]]) -> tuple[list[M
             error, degrees = max(deviation**2 / n, within), spread.degrees
         else:
             error, degrees = spread.deviation**2 / n + within, sum(len(windows) - 1 for windows in seen)
-        found.append(Mean(value, math.sqrt(error), min(degrees, _CERTAIN), n))
+        found.append(Mean(value, math.sqrt(error), min(degrees, MOST_DEGREES), n))
     return found, spread
 
 

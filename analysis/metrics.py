@@ -4,12 +4,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from perframe.analysis.change import ASSUMED_SPREAD
 from perframe.errors import UsageError
 from perframe.profiler.result import BatchResult, Window
-
-# The tail is where runs differ most.
-_TAIL_SPREAD = 0.02
 
 Observe = Callable[[Window, float | None], float | None]
 
@@ -24,7 +20,6 @@ class Metric:
         observe: Its value in one window, given the watts at rest; `None` where the window does not tell.
         paced: Whether it is of the windows at a camera's pace.
         above_idle: Whether power at rest is in it.
-        assumed_spread: Between runs, relative, where nothing is known of it.
     """
 
     name: str
@@ -32,7 +27,6 @@ class Metric:
     observe: Observe
     paced: bool = False
     above_idle: bool = False
-    assumed_spread: float = ASSUMED_SPREAD
 
     @property
     def is_energy(self) -> bool:
@@ -84,7 +78,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("epf", "J", _epf),
         Metric("epf-above-idle", "J", _epf_above_idle, above_idle=True),
         Metric("latency-p50", "s", lambda window, _: window.p50_s),
-        Metric("latency-p99", "s", lambda window, _: window.p99_s, assumed_spread=_TAIL_SPREAD),
+        Metric("latency-p99", "s", lambda window, _: window.p99_s),
         Metric("paced-epf", "J", _epf, paced=True),
     )
 }

@@ -10,8 +10,8 @@ How the error is spent follows R. Haybittle and R. Peto: looks before the last o
 alike, so that what is plain ends early, and the last look keeps nearly all of it, so that 20 pairs that went
 to the end tell as much as 20 pairs looked at once. The early levels are Student's t at each number of pairs.
 The last critical value is found by simulating t along random walks, since what looks have in common is theirs
-to spend again; it costs a fraction of a second and is the same every time. `benchmarks/gate_errors.py` shows
-the error rates that come of it.
+to spend again; that takes less than a second for up to 100 pairs, some seconds for 1000, and gives the same every
+time. `benchmarks/gate_errors.py` shows the error rates that come of it.
 """
 
 import math

@@ -31,13 +31,15 @@ class Accuracy:
         mean: Mean absolute relative error.
         worst: The largest.
         worst_network: Whose that is.
-        covered: Share of the networks that lay within their 95 % interval.
+        covered: How many networks lay within their 95 % interval.
+        networks: Of how many.
     """
 
     mean: float
     worst: float
     worst_network: str
-    covered: float
+    covered: int
+    networks: int
 
 
 @dataclass(frozen=True)
@@ -210,9 +212,7 @@ def _accuracy(left_out: LeftOut | None, names: list[str]) -> Accuracy | None:
     if left_out is None:
         return None
     worst = max(range(len(names)), key=lambda index: abs(left_out.errors[index]))
-    return Accuracy(
-        left_out.mean, left_out.errors[worst], names[worst], sum(left_out.covered) / len(left_out.covered)
-    )
+    return Accuracy(left_out.mean, left_out.errors[worst], names[worst], sum(left_out.covered), len(names))
 
 
 def _optimum(series: Series, backbone: Backbone) -> OptimumDesign:

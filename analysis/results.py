@@ -1,8 +1,9 @@
 """A folder of profiles, as far as judgements need them: thousands are read in the time that one model takes to load.
 
-A profile is mostly layers, which no judgement over many profiles looks at. They are cut out of the text before it is
-parsed, and what is left is taken over without building a `Profile`; that is ten times faster. Where anything is not as
-expected, the strict reader of `perframe.profiler.result` gets the file, and says what is wrong with it.
+A profile is mostly layers and power readings, which no judgement over many profiles looks at. They are cut out of the
+text before it is parsed, and what is left is taken over without building a `Profile`; that is ten times faster. Where
+anything is not as expected, the strict reader of `perframe.profiler.result` gets the file, and says what is wrong with
+it.
 """
 
 import json
@@ -21,9 +22,9 @@ from perframe.engines.base import ModelInfo, Regime
 from perframe.errors import InputError, PerframeError
 from perframe.profiler.result import SCHEMA, EnergyKind, read_profile
 
-# As `profile_to_json` writes the layers of a batch size. No string of JSON holds a raw line break.
-_LAYERS = '\n   "layers": [\n'
-_END = '\n   ],\n   "layers_sum_s"'
+# What comes before and after it, as `profile_to_json` writes it. No string of JSON holds a raw line break.
+_LAYERS = ('\n   "layers": [\n', '\n   ],\n   "layers_sum_s"')
+_TRACE = ('\n    "trace": {\n', '\n    },\n    "idle_spans_s"')
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +123,7 @@ def profile_files(folder: Path) -> Iterator[Path]:
 
 
 def _document(path: Path) -> dict[str, Any]:
-    """Return the profile in a file, without its layers.
+    """Return the profile in a file, without its layers and power readings.
 
     Raises:
         PerframeError: It holds none of this version; the message says what it holds.
@@ -130,7 +131,7 @@ def _document(path: Path) -> dict[str, Any]:
     try:
         text = path.read_bytes().decode("utf-8")
         try:
-            document = json.loads(_without_layers(text))
+            document = json.loads(_without(_LAYERS, _without(_TRACE, text)))
         except ValueError:
             document = json.loads(text)
         if document["schema"] == SCHEMA:
@@ -141,13 +142,14 @@ def _document(path: Path) -> dict[str, Any]:
     raise InputError(f"{path}: changed while it was read.", "Wait until it is written.")
 
 
-def _without_layers(text: str) -> str:
+def _without(ends: tuple[str, str], text: str) -> str:
+    before, after = ends
     parts, position = [], 0
-    while (start := text.find(_LAYERS, position)) >= 0:
-        end = text.find(_END, start)
+    while (start := text.find(before, position)) >= 0:
+        end = text.find(after, start)
         if end < 0:
             break
-        parts.append(text[position : start + len(_LAYERS)])
+        parts.append(text[position : start + len(before)])
         position = end
     return "".join((*parts, text[position:]))
 

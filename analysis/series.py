@@ -3,7 +3,7 @@
 Every figure of a network is the mean over its runs, see `perframe.analysis.means`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
@@ -157,34 +157,52 @@ def series_of(results: Iterable[Result]) -> tuple[Series, ...]:
     grouped: dict[tuple[Conditions, int, Backbone | None], list[Result]] = {}
     for result in results:
         found = recognised(result.model)
-        key = (_conditions(result), result.batch, found[0] if found else None)
+        conditions = conditions_of(result.model, result.regime, result.identity, result.energy_kind)
+        key = (conditions, result.batch, found[0] if found else None)
         grouped.setdefault(key, []).append(result)
     made = [_series(*key, members) for key, members in grouped.items()]
     return tuple(sorted(made, key=lambda each: each.where))
 
 
 def across_families(series: Iterable[Series]) -> tuple[Series, ...]:
-    """Join series that differ only in the backbone."""
-    grouped: dict[tuple[Conditions, int], list[Network]] = {}
+    """Join series that differ only in the backbone; how far runs differ is the largest of them."""
+    grouped: dict[tuple[Conditions, int], list[Series]] = {}
     for each in series:
-        grouped.setdefault((each.conditions, each.batch), []).extend(each.networks)
+        grouped.setdefault((each.conditions, each.batch), []).append(each)
     return tuple(
-        Series(conditions, batch, None, tuple(sorted(networks, key=by_macs)))
-        for (conditions, batch), networks in grouped.items()
+        Series(
+            conditions,
+            batch,
+            None,
+            tuple(sorted((network for one in members for network in one.networks), key=by_macs)),
+            *known_spread(members),
+        )
+        for (conditions, batch), members in grouped.items()
     )
 
 
-def _conditions(result: Result) -> Conditions:
-    identity = result.identity
+def known_spread(series: Iterable[Series]) -> tuple[float | None, Literal["measured", "assumed"] | None]:
+    """Return the largest spread between runs in several series, and whether any of them was assumed."""
+    known = [(one.run_spread, one.spread_source) for one in series if one.run_spread is not None]
+    if not known:
+        return None, None
+    sources = {source for _, source in known}
+    return max(spread for spread, _ in known), "assumed" if "assumed" in sources else "measured"
+
+
+def conditions_of(
+    model: ModelInfo, regime: str, identity: Mapping[str, str | float | None], energy_kind: EnergyKind
+) -> Conditions:
+    """Return what a network was measured under, from its result."""
     device = identity.get("sensor_gpu") or identity.get("gpu") or identity.get("device_name")
     backend, sensor = identity.get("backend"), identity.get("sensor")
     return Conditions(
         device=str(device or identity.get("device")),
         backend=None if backend is None else str(backend),
-        precision=result.model.precision,
-        regime=result.regime,
+        precision=model.precision,
+        regime=regime,
         sensor=None if sensor is None else str(sensor),
-        energy_kind=result.energy_kind,
+        energy_kind=energy_kind,
         identity=frozenset(identity.items()),
     )
 

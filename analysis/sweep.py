@@ -1,6 +1,7 @@
 """Many profiles on one device: every network built once, measured in random blocks, kept at once, and gone on with."""
 
 import dataclasses
+import json
 import shutil
 import time
 from dataclasses import dataclass
@@ -8,11 +9,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from perframe.analysis.sweep_plan import Configuration, SweepPlan, keep_plan
+from perframe.analysis.sweep_plan import WORK, Configuration, SweepPlan, keep_plan
 from perframe.engines.artifact import is_artifact, read_artifact
 from perframe.engines.base import EngineArtifact
 from perframe.engines.convert import convert, new_checkpoint
-from perframe.engines.prepare import build_engine, check_device
+from perframe.engines.prepare import build_engine, check_device, check_regime
 from perframe.engines.registry import backend_named
 from perframe.errors import (
     BuildError,
@@ -23,9 +24,11 @@ from perframe.errors import (
     UnavailableError,
 )
 from perframe.profiler.checks import require_valid
-from perframe.profiler.result import BatchResult, Profile, read_profile, write_profile
+from perframe.profiler.loop import bounds_s
+from perframe.profiler.plan import of_training
+from perframe.profiler.result import SCHEMA, BatchResult, Profile, Spent, read_profile, write_profile
 from perframe.profiler.sensors.base import Sensor
-from perframe.profiler.session import profile
+from perframe.profiler.session import knows_rest, profile
 from perframe.progress import Progress, silent
 
 # What goes wrong with one network leaves the others; what goes wrong with the machine does not.
@@ -50,14 +53,49 @@ class Sweep:
         kept: Profiles that were there already, complete.
         failures: What could not be measured.
         duration_s: Seconds it took now.
-        overhead_s: Of these, neither in measurements nor in exports and builds.
+        spent: Of these, in the phases of the profiles that were measured now.
+        builds_s: Of these, in making, exporting and building networks.
     """
 
     measured: int
     kept: int
     failures: tuple[Failure, ...]
     duration_s: float
-    overhead_s: float
+    spent: Spent
+    builds_s: float
+
+    @property
+    def overhead_s(self) -> float:
+        """Seconds that were neither windows, nor warm-up, nor exports and builds."""
+        return self.duration_s - self.spent.windows_s - self.spent.warm_up_s - self.builds_s
+
+    @property
+    def other_s(self) -> float:
+        """Of `overhead_s`, what no phase accounts for: opening engines, pauses, saving, what failed and was lost."""
+        return self.overhead_s - self.spent.rest_s - self.spent.layers_s
+
+
+def check_sweep(plan: SweepPlan) -> None:
+    """Refuse a sweep that could measure nothing here.
+
+    Raises:
+        UsageError: Device or engine is not known, or the engine does not train.
+        UnavailableError: The engine's library is not there.
+    """
+    check_device(plan.device)
+    backend_named(plan.engine)
+    check_regime(plan.engine, plan.regime)
+
+
+def sweep_bounds_s(plan: SweepPlan, sensor: Sensor | None) -> tuple[float, float]:
+    """Return how many seconds the measurements take at least, and how many with the longest warm-up, rest and passes.
+
+    Exports and builds are not counted; for the rest see `perframe.profiler.loop.bounds_s`.
+    """
+    each = of_training(plan.measurement) if plan.regime == "training" else plan.measurement
+    times = plan.runs * len(plan.configurations) * len(each.batches)
+    least_s, longest_s = bounds_s(each, idle=knows_rest(sensor))
+    return times * least_s, times * longest_s
 
 
 def sweep(plan: SweepPlan, sensor: Sensor | None, folder: Path, progress: Progress = silent) -> Sweep:
@@ -73,11 +111,10 @@ def sweep(plan: SweepPlan, sensor: Sensor | None, folder: Path, progress: Progre
         progress: Told what is going on and how long it will take.
 
     Raises:
-        UsageError: The folder holds a sweep of another plan.
+        UsageError: The folder holds a sweep of another plan, or see `check_sweep`.
         UnavailableError: Device or library is not there, the disk is full, or another sweep writes to the folder.
     """
-    check_device(plan.device)
-    backend_named(plan.engine)
+    check_sweep(plan)
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock", timeout=0)
     try:
@@ -99,7 +136,8 @@ class _Runner:
         self._total = plan.runs * len(plan.configurations)
         self._done = self._measured = self._kept = 0
         self._started_s = time.monotonic()
-        self._profiling_s = 0.0
+        self._spent = Spent()
+        self._builds_s = 0.0
 
     def run(self) -> Sweep:
         failures = []
@@ -113,8 +151,14 @@ class _Runner:
         if not failures:
             # Networks and engines of a finished sweep are only large; they can be made again from the plan.
             shutil.rmtree(self._work, ignore_errors=True)
-        duration_s = time.monotonic() - self._started_s
-        return Sweep(self._measured, self._kept, tuple(failures), duration_s, duration_s - self._profiling_s)
+        return Sweep(
+            measured=self._measured,
+            kept=self._kept,
+            failures=tuple(failures),
+            duration_s=time.monotonic() - self._started_s,
+            spent=self._spent,
+            builds_s=self._builds_s,
+        )
 
     def _one(self, configuration: Configuration, run: int) -> None:
         path = self._folder / f"run-{run}" / f"{configuration.name}.json"
@@ -123,13 +167,14 @@ class _Runner:
             self._kept += 1
             return
         path.parent.mkdir(exist_ok=True)
-        started_s = time.monotonic()
         engines = self._engines(configuration)
         plan = self._plan.measurement
         finished = [] if before is None else [each for each in before.batches if not _ended_early(each)]
         missing = tuple(batch for batch in plan.batches if batch not in {each.batch for each in finished})
+        spent: dict[int, Spent] = {}
 
         def keep(found: Profile) -> None:
+            spent.update({each.batch: each.spent for each in found.batches if each.spent is not None})
             if before is not None and finished and before.identity != found.identity:
                 raise InputError(
                     f"{path}: begun under other conditions: {', '.join(_differing(before, found))}.",
@@ -137,13 +182,16 @@ class _Runner:
                 )
             batches = (*finished, *found.batches)
             complete = len(batches) == len(plan.batches) and found.complete
-            write_profile(dataclasses.replace(found, batches=batches, plan=plan, complete=complete), path)
+            followed = dataclasses.replace(found.plan or plan, batches=plan.batches)
+            write_profile(dataclasses.replace(found, batches=batches, plan=followed, complete=complete), path)
 
         told = self._told(configuration, run)
-        result = profile(
-            engines, dataclasses.replace(plan, batches=missing), self._sensor, keep=keep, progress=told
-        )
-        self._profiling_s += time.monotonic() - started_s
+        try:
+            result = profile(
+                engines, dataclasses.replace(plan, batches=missing), self._sensor, keep=keep, progress=told
+            )
+        finally:
+            self._spent = sum(spent.values(), self._spent)
         self._measured += 1
         require_valid(result)
 
@@ -155,9 +203,12 @@ class _Runner:
         engines: dict[int, tuple[EngineArtifact, ...]] = {}
         for together in ((batch,) for batch in batches) if apart else (batches,):
             path = self._work / f"{configuration.name}{f'-b{together[0]}' if apart else ''}.engine"
-            artifact = (
-                read_artifact(path) if is_artifact(path) else self._built(configuration, path, together)
-            )
+            if is_artifact(path):
+                artifact = read_artifact(path)
+            else:
+                started_s = time.monotonic()
+                artifact = self._built(configuration, path, together)
+                self._builds_s += time.monotonic() - started_s
             engines |= dict.fromkeys(together, (artifact,))
         return engines
 
@@ -191,7 +242,7 @@ class _Runner:
 
     @property
     def _work(self) -> Path:
-        return self._folder / ".work"
+        return self._folder / WORK
 
     def _told(self, configuration: Configuration, run: int) -> Progress:
         def told(what: str, fraction: float) -> None:
@@ -209,11 +260,28 @@ class _Runner:
 
 
 def _so_far(path: Path) -> Profile | None:
-    """What an earlier call has measured; what cannot be read is measured again."""
+    """What an earlier call has measured; what is cut off or damaged is measured again.
+
+    Raises:
+        InputError: There is something else, or a profile of another version, which must not be overwritten.
+    """
+    if not path.exists():
+        return None
     try:
         return read_profile(path)
     except InputError:
-        return None
+        if path.is_file() and _is_damaged(path):
+            return None
+        raise
+
+
+def _is_damaged(path: Path) -> bool:
+    """Whether a file that is no profile is what is left of one."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return True
+    return isinstance(document, dict) and document.get("schema") == SCHEMA
 
 
 def _ended_early(batch: BatchResult) -> bool:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import random
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from perframe.typed_json import from_json, read_document
 
 SCHEMA = "perframe.sweep/1"
 PLAN_FILE = "sweep.json"
+WORK = ".work"
 
 
 @dataclass(frozen=True)
@@ -101,13 +103,6 @@ class SweepPlan:
         random.Random(f"{self.seed}/{run}").shuffle(order)
         return order
 
-    def least_s(self) -> float:
-        """Seconds that the windows and passes take at least; slow networks and sensors take longer."""
-        plan = self.measurement
-        passes = 1 if plan.fps is None else 2
-        each_s = plan.windows * (plan.window_s or 0.5) * passes + plan.layer_s + 2.0 * plan.idle_s
-        return self.runs * len(self.configurations) * len(plan.batches) * each_s
-
 
 def grid(
     families: tuple[str, ...],
@@ -176,24 +171,31 @@ def in_precisions(
 def keep_plan(plan: SweepPlan, folder: Path) -> None:
     """Write the plan into the results folder, or check that it is the one that is there.
 
+    The number of runs may be another: each run has its order whatever their number, so more of them are added, and
+    fewer are there already. A plan that has no results yet is replaced, with all that was made for it.
+
     Raises:
         UsageError: The folder holds the results of another plan.
         InputError: The plan in it is damaged.
     """
-    path = folder / PLAN_FILE
-    document = {"schema": SCHEMA, **dataclasses.asdict(plan)}
-    if not path.exists():
-        write_text(path, json.dumps(document, indent=1, default=str) + "\n")
-        return
-    kept = read_plan(folder)
-    if kept != plan:
+    if (folder / PLAN_FILE).exists():
+        kept = read_plan(folder)
         differing = [
-            f.name for f in dataclasses.fields(plan) if getattr(kept, f.name) != getattr(plan, f.name)
+            f.name
+            for f in dataclasses.fields(plan)
+            if f.name != "runs" and getattr(kept, f.name) != getattr(plan, f.name)
         ]
-        raise UsageError(
-            f"{folder}: it holds a sweep of another plan, which differs in {', '.join(differing)}.",
-            "Give another -o, or the same options to go on with it.",
-        )
+        if not differing and plan.runs <= kept.runs:
+            return
+        if differing and any(folder.glob("run-*/*.json")):
+            raise UsageError(
+                f"{folder}: it holds a sweep of another plan, which differs in {', '.join(differing)}.",
+                "Give another -o, or the same options to go on with it.",
+            )
+        if differing:
+            shutil.rmtree(folder / WORK, ignore_errors=True)
+    document = {"schema": SCHEMA, **dataclasses.asdict(plan)}
+    write_text(folder / PLAN_FILE, json.dumps(document, indent=1, default=str) + "\n")
 
 
 def read_plan(folder: Path) -> SweepPlan:

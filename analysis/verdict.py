@@ -1,5 +1,6 @@
 """What a gate says: thresholds, verdicts, and the one function that decides between them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -38,12 +39,14 @@ def decide(change: Change, tolerance: float) -> Outcome:
 
     A side is taken only where the whole interval is on it, so either error has 5 % at most: a regression that
     is none when the true change is exactly the tolerance (and far less below it), a pass of what lies just
-    above. An improvement is beyond the tolerance on the other side of no change.
+    above. An improvement is beyond the tolerance on the other side of no change. What is not a number decides nothing.
 
     Args:
         change: What is known of it.
         tolerance: The largest relative change that is allowed; negative ones demand an improvement.
     """
+    if any(end is not None and math.isnan(end) for end in (change.value, change.low, change.high)):
+        return "inconclusive"
     if change.low is not None and change.low > tolerance:
         return "regression"
     if change.high is None or change.high > tolerance:
@@ -132,15 +135,17 @@ class Evidence:
         design: `runs`: whole profiles, each with its own start; `pairs`: interleaved windows.
         baseline: Runs, or pairs, of the baseline; 0 where a limit needs none.
         current: The same of what is judged.
-        spread: Relative standard deviation of runs around each other, or of the difference within a pair.
-        source: Where `spread` is from: `measured`; `stated` by whoever called; `assumed` for lack of both.
+        spread: Relative standard deviation of runs around each other, or of the difference within a pair; `None`
+            where nothing is known of it.
+        source: Where `spread` is from: `measured`; `stated` by whoever called; `assumed` for lack of both, where one
+            run is held against an absolute limit; else `unknown`.
     """
 
     design: Literal["runs", "pairs"]
     baseline: int
     current: int
-    spread: float
-    source: Literal["measured", "stated", "assumed"]
+    spread: float | None
+    source: Literal["measured", "stated", "assumed", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -185,14 +190,12 @@ class Judgement:
         current: Names of the files judged.
         verdicts: One per threshold and batch size.
         ignored: Differences that would have made results incomparable, and were allowed by name.
-        notes: What else to know.
     """
 
     baseline: tuple[str, ...]
     current: tuple[str, ...]
     verdicts: tuple[Verdict, ...]
     ignored: tuple[Difference, ...] = ()
-    notes: tuple[str, ...] = ()
 
     @property
     def outcome(self) -> Outcome:

@@ -2,14 +2,15 @@
 # The steps of action.yml, and of any other CI: measure a model, gate it, tell the pull request.
 #
 #   perframe-gate.sh install SOURCE EXTRAS        perframe into an environment of its own, on the PATH of later steps
+#   perframe-gate.sh baseline FOLDER ARTIFACT     the results of the last push to the default branch that succeeded
 #   perframe-gate.sh measure MODEL RESULTS RUNS   a checkpoint is exported first; RESULTS/run-1.json, ...
-#   perframe-gate.sh baseline FOLDER ARTIFACT     the results of the default branch's last successful run
 #   perframe-gate.sh gate RESULTS BASELINE        BASELINE: a profile, or a folder of run-*.json
 #   perframe-gate.sh against MODEL BASE RESULTS   both models in turn, on this machine, now
-#   perframe-gate.sh comment RESULTS PULL         RESULTS/gate.md as one comment, which later runs write anew
+#   perframe-gate.sh comment RESULTS NAME PULL    RESULTS/gate.md as the comment NAME, which later runs write anew
 #
 # Everything else is set in perframe.toml, or by PERFRAME_* variables. The exit code is perframe's. With
-# INCONCLUSIVE=warn a gate that could not decide (but not one that could not compare) ends with 0.
+# INCONCLUSIVE=warn a gate that could not decide (but not one that could not compare) ends with 0. With GATED=true an
+# invalid measurement is left to the gate; without, it ends with 8, lest it become the next baseline.
 set -euo pipefail
 
 # The two lines of every error of perframe's.
@@ -17,6 +18,11 @@ fail() {
   echo "error: $2" >&2
   echo "hint: $3" >&2
   exit "$1"
+}
+
+require_gh() {
+  command -v gh >/dev/null || fail 6 "gh: GitHub's command is not on this runner." \
+    "Install it (https://cli.github.com), or give a baseline that is kept in the repository and comment: false."
 }
 
 install() {
@@ -44,20 +50,24 @@ measure() {
   for ((run = 1; run <= runs; run++)); do
     code=0
     perframe profile "$model" -o "$results/run-$run.json" || code=$?
-    # An invalid measurement (8) is kept: the gate says what was wrong with it.
-    [[ $code -eq 0 || $code -eq 8 ]] || exit "$code"
+    [[ $code -eq 0 || $code -eq 8 && ${GATED:-} == true ]] || exit "$code"
   done
 }
 
 baseline() {
   local folder=$1 artifact=$2 run
+  require_gh
+  # Pushes only: a pull request from a fork's branch of the same name would else be a baseline, even its own.
   run=$(gh run list --repo "$GITHUB_REPOSITORY" --workflow "$GITHUB_WORKFLOW" --branch "$DEFAULT_BRANCH" \
-    --status success --limit 1 --json databaseId --jq '.[0].databaseId // empty')
+    --event push --status success --limit 1 --json databaseId --jq '.[0].databaseId // empty')
   if [[ -z $run ]]; then
-    fail 5 "$DEFAULT_BRANCH: no successful run of $GITHUB_WORKFLOW, so there is no baseline." \
-      "Run the workflow on $DEFAULT_BRANCH first, or give a baseline that is kept in the repository."
+    fail 5 "$DEFAULT_BRANCH: no push to it on which $GITHUB_WORKFLOW succeeded, so there is no baseline." \
+      "Let the workflow run on a push to $DEFAULT_BRANCH first, or give a baseline that is kept in the repository."
   fi
-  gh run download "$run" --repo "$GITHUB_REPOSITORY" --name "$artifact" --dir "$folder"
+  rm -f "$folder"/run-*.json
+  gh run download "$run" --repo "$GITHUB_REPOSITORY" --name "$artifact" --dir "$folder" ||
+    fail 5 "$artifact: run $run on $DEFAULT_BRANCH has no such artifact, or it cannot be fetched." \
+      "Artifacts expire: let the workflow run on $DEFAULT_BRANCH again."
 }
 
 gate() {
@@ -100,7 +110,8 @@ outcome() {
 }
 
 comment() {
-  local results=$1 pull=$2 mark="<!-- perframe: $1 -->" comments="repos/$GITHUB_REPOSITORY/issues/$2/comments" found
+  local results=$1 mark="<!-- perframe: $2 -->" comments="repos/$GITHUB_REPOSITORY/issues/$3/comments" found
+  require_gh
   [[ -e $results/gate.md ]] || fail 5 "$results/gate.md: there is no verdict to tell." "See the step before."
   { echo "$mark" && cat "$results/gate.md"; } >"$results/comment.md"
   found=$(gh api "$comments" --paginate --jq ".[] | select(.body | startswith(\"$mark\")) | .id" | head -n 1)
@@ -112,6 +123,6 @@ comment() {
 }
 
 case "${1:-} $#" in
-"install 3" | "measure 4" | "baseline 3" | "gate 3" | "against 4" | "comment 3") "$@" ;;
+"install 3" | "measure 4" | "baseline 3" | "gate 3" | "against 4" | "comment 4") "$@" ;;
 *) fail 2 "perframe-gate.sh: expected a step and its arguments, found: $*" "See the top of the file." ;;
 esac

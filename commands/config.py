@@ -9,7 +9,13 @@ import click
 from click.core import ParameterSource
 
 from perframe.commands.options import common, print_json
-from perframe.commands.settings import defaults_for, inner_commands, options_of, settings_file
+from perframe.commands.settings import (
+    defaults_for,
+    inner_commands,
+    options_of,
+    settings_file,
+    unknown_variables,
+)
 from perframe.errors import one_line
 
 
@@ -32,15 +38,22 @@ class _Setting:
     where: str | None
 
 
+def _commands(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """What a shell may complete COMMAND to."""
+    every = ctx.parent
+    assert every is not None and isinstance(every.command, click.Group), "commands are in the group of all"
+    return [name for name in every.command.list_commands(every) if name.startswith(incomplete)]
+
+
 @click.command(name="config")
-@click.argument("name", required=False, metavar="[COMMAND]")
+@click.argument("name", required=False, metavar="[COMMAND]", shell_complete=_commands)
 @common
 @click.pass_context
 def command(ctx: click.Context, name: str | None, as_json: bool) -> None:
     """Show which options PERFRAME_* variables and perframe.toml set; with COMMAND, all of its options.
 
     Flags stand above variables, and these above perframe.toml, which is looked for in the working folder and in those
-    above it, up to the repository's root.
+    above it, up to the repository's root. Variables that nothing reads are named.
     """
     every = ctx.parent
     assert every is not None and isinstance(every.command, click.Group), "commands are in the group of all"
@@ -56,9 +69,16 @@ def command(ctx: click.Context, name: str | None, as_json: bool) -> None:
         if name is not None or setting.source != "default"
     ]
     file = settings_file()
+    unknown = unknown_variables(every)
     if as_json:
         settings = [asdict(each) for each in found]
-        print_json({"file": None if file is None else str(file), "settings": settings})
+        print_json(
+            {
+                "file": None if file is None else str(file),
+                "settings": settings,
+                "unknown_variables": list(unknown),
+            }
+        )
         return
     rows = [
         (
@@ -73,6 +93,8 @@ def command(ctx: click.Context, name: str | None, as_json: bool) -> None:
     for row in rows:
         cells = (one_line(cell).ljust(width) for cell, width in zip(row, widths, strict=True))
         click.echo("  ".join(cells).rstrip())
+    for variable, meant in unknown.items():
+        click.echo(f"{one_line(variable)}: nothing reads this variable. {meant}")
 
 
 def _settings(ctx: click.Context, path: str) -> Iterator[_Setting]:

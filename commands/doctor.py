@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from perframe.commands.options import common, print_json
+from perframe.commands.options import common, complete_engine, complete_sensor, print_json
 
 if TYPE_CHECKING:
     from perframe.profiler.job import Job, JobKind
@@ -18,15 +18,28 @@ if TYPE_CHECKING:
     type=click.Choice(("export", "build", "profile")),
     help="Try this job on a network of one layer; exit code 6 says that it cannot be done here.",
 )
-@click.option("--engine", default="onnxruntime", show_default=True, help="With --for: the runtime.")
+@click.option(
+    "--engine",
+    default="onnxruntime",
+    show_default=True,
+    shell_complete=complete_engine,
+    help="With --for: the runtime.",
+)
 @click.option("--provider", help="With --for: ONNX Runtime's provider [fits the device].")
-@click.option("--sensor", default="auto", show_default=True, help="With --for profile: the power sensor.")
+@click.option(
+    "--sensor",
+    default="auto",
+    show_default=True,
+    shell_complete=complete_sensor,
+    help="With --for profile: the power sensor.",
+)
 @click.option(
     "--device", help="With --for: cpu or cuda:N [the engine's own]; else the GPU looked at [cuda:0]."
 )
 @click.option(
     "--characterise",
     metavar="SENSOR",
+    shell_complete=complete_sensor,
     help="Switch a load on and off to find this sensor's update period, averaging window and delay, and keep them.",
 )
 @common

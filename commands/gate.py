@@ -31,11 +31,18 @@ if TYPE_CHECKING:
 @click.option("--metric", "metrics", type=click.Choice(METRICS), multiple=True, help="Repeatable [epf].")
 @click.option("--max-increase", metavar="2%", help="Largest increase allowed against the baseline.")
 @with_maxima
-@click.option("-b", "--batch", "batches", type=click.IntRange(1), multiple=True, help="Repeatable [all].")
+@click.option(
+    "-b",
+    "--batch",
+    "batches",
+    type=click.IntRange(1),
+    multiple=True,
+    help="Repeatable [all; 1 with --against].",
+)
 @click.option("--thresholds", "thresholds_file", type=FILE, metavar="FILE.toml", help="Several of them.")
 @click.option("--ignore", multiple=True, metavar="KEY", help="Compare although this differs; repeatable.")
 @click.option(
-    "--run-spread", metavar="1%", help="Spread between runs, if known [measured from several runs]."
+    "--run-spread", metavar="1%", help="Spread between runs, if known [measured from several runs of each]."
 )
 @with_measuring
 @click.option("--junit", type=FILE, metavar="FILE.xml", help="Also write JUnit XML.")
@@ -86,7 +93,12 @@ def command(
     if against is not None:
         if len(files) != 1:
             raise click.UsageError(f"--against judges one candidate, found {len(files)}.")
-        judgement, pairs = _measured(files[0], against, thresholds, batches, ignore, options)
+        try:
+            judgement, pairs = _measured(files[0], against, thresholds, batches, ignore, options)
+        except KeyboardInterrupt:
+            # Elsewhere what was finished is kept. Half of the pairs are no verdict.
+            click.echo("error: Interrupted.\nhint: Nothing was decided, and nothing is kept.", err=True)
+            ctx.exit(130)
     else:
         spread = None if run_spread is None else parse_quantity(run_spread, "%", "--run-spread")
         current, baseline = read_runs(files, baselines)

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from perframe.commands.options import FILE, Finite, FiniteFloat, with_engine, with_network
+from perframe.commands.options import FILE, Finite, FiniteFloat, complete_sensor, with_engine, with_network
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -16,7 +16,13 @@ METRICS = ("epf", "epf-above-idle", "latency-p50", "latency-p99", "paced-epf")
 _MEASURING: tuple[Callable[[Any], Any], ...] = (
     with_engine,
     with_network,
-    click.option("--sensor", default="auto", show_default=True, help="See perframe profile."),
+    click.option(
+        "--sensor",
+        default="auto",
+        show_default=True,
+        shell_complete=complete_sensor,
+        help="See perframe profile.",
+    ),
     click.option("--watts", type=Finite(0.0, 10_000.0, min_open=True), default=10.0, show_default=True),
     click.option("--calibration", type=FILE, help="See perframe profile."),
     click.option(

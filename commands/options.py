@@ -19,6 +19,20 @@ STDOUT = "-"
 FILE = click.Path(path_type=Path)
 
 
+def complete_engine(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return what a shell may complete the name of an engine to."""
+    from perframe.engines.registry import backend_names
+
+    return [name for name in backend_names() if name.startswith(incomplete)]
+
+
+def complete_sensor(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return what a shell may complete the name of a sensor to."""
+    from perframe.profiler.sensors.registry import sensor_names
+
+    return [name for name in ("auto", "none", *sensor_names()) if name.startswith(incomplete)]
+
+
 def common(function: F) -> F:
     """Give a command the options that every command has."""
     as_json = click.option(
@@ -74,7 +88,7 @@ def with_engine(function: F) -> F:
         ),
         click.option("--provider", help="ONNX Runtime provider: cpu, cuda, tensorrt [fits the device]."),
         click.option("--device", help="cpu or cuda:N [the engine's own]."),
-        click.option("--engine", help="Runtime to build for [onnxruntime]."),
+        click.option("--engine", shell_complete=complete_engine, help="Runtime to build for [onnxruntime]."),
     ):
         function = option(function)
     return function

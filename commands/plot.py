@@ -9,7 +9,15 @@ from perframe.commands.options import FILE, common, print_json
 _FIGURES = ("epf", "latency", "shape", "pareto", "layers", "roofline", "power")
 
 
-@click.command(name="plot")
+@click.command(
+    name="plot",
+    epilog="""\b
+epf, latency      against group size G and number of groups g
+shape             the same beside the published curves
+pareto            against accuracy
+layers, roofline  where a frame of one network goes
+power             while one network was measured""",
+)
 @click.argument("figure", type=click.Choice(_FIGURES))
 @click.argument("results", type=FILE, nargs=-1, required=True, metavar="RESULTS...")
 @click.option("-o", "output", type=FILE, required=True, metavar="FILE", help="Ends in .svg, .pdf or .png.")
@@ -32,16 +40,9 @@ def command(
     ppi: float,
     as_json: bool,
 ) -> None:
-    r"""Draw one FIGURE of RESULTS, folders of profiles or profiles: SVG, or PDF and PNG with perframe[plots].
-
-    \b
-    epf, latency      against group size G and number of groups g
-    shape             the same beside the published curves
-    pareto            against accuracy
-    layers, roofline  where a frame of one network goes
-    power             while one network was measured
-    """
+    """Draw one FIGURE of RESULTS, folders of profiles or profiles: SVG, or PDF and PNG with perframe[plots]."""
     from perframe.analysis.accuracy_table import accuracy_table
+    from perframe.errors import one_line
     from perframe.files import writable_target
     from perframe.report.collect import collect
     from perframe.report.single import single_figure, write_figure
@@ -53,4 +54,5 @@ def command(
     if as_json:
         print_json({"figure": figure, "path": str(output), "title": drawn.title, "caption": drawn.caption})
     else:
-        click.echo(f"saved: {output}\n{drawn.title}. {drawn.caption}")
+        # Names of networks come out of files.
+        click.echo(f"saved: {output}\n{one_line(f'{drawn.title}. {drawn.caption}')}")

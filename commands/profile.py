@@ -12,6 +12,7 @@ from perframe.commands.options import (
     Finite,
     FiniteFloat,
     common,
+    complete_sensor,
     precision_from,
     shapes_from,
     with_engine,
@@ -47,12 +48,14 @@ if TYPE_CHECKING:
 @click.option(
     "--regime",
     type=click.Choice(("inference", "training")),
-    help="training runs forward and backward, with --engine torch [inference].",
+    help="training is the published protocol: forward and backward, 100 times over all windows, and the two passes"
+    " timed apart; with --engine torch [inference].",
 )
 @click.option(
     "--sensor",
     default="auto",
     show_default=True,
+    shell_complete=complete_sensor,
     help="auto, nvml, jetson, rapl, replay:FILE, modelled, sim:GPU, none.",
 )
 @click.option(

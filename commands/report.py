@@ -37,6 +37,8 @@ def command(
     to_stdout = output == Path(STDOUT)
     if to_stdout and as_json:
         raise click.UsageError("-o - and --json both write to stdout.")
+    if output is not None and perfetto is not None and output.resolve() == perfetto.resolve():
+        raise click.UsageError(f"{output}: -o and --perfetto need a file each.")
     table = accuracy_table(accuracy, dataset)
     files = tuple(path for path in results if path.is_file())
     for target in (output, perfetto):

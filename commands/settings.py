@@ -21,6 +21,8 @@ FILE_NAME = "perframe.toml"
 _LOG = logging.getLogger("perframe.settings")
 # They let a file run code, which only who types the command may decide.
 _BY_HAND_ONLY = frozenset({"factory", "trust"})
+# Variables that are no options: where devices are locked, and what the tests are told.
+_NO_OPTIONS = frozenset({"PERFRAME_LOCK_DIR", "PERFRAME_DATA", "PERFRAME_REQUIRE"})
 
 
 def name_variables(command: click.Command, path: tuple[str, ...]) -> None:
@@ -94,6 +96,27 @@ def defaults_for(ctx: click.Context, names: Iterable[str]) -> dict[str, Any]:
     }
 
 
+def unknown_variables(ctx: click.Context) -> dict[str, str]:
+    """Return the `PERFRAME_*` variables that are set and that nothing reads, each with what may have been meant.
+
+    Args:
+        ctx: Of the group of all commands.
+    """
+    group = ctx.command
+    assert isinstance(group, click.Group), "commands are in the group of all"
+    known = [
+        variable
+        for name in group.list_commands(ctx)
+        if (command := group.get_command(ctx, name)) is not None
+        for variable in _variables(command, (name,))
+    ]
+    return {
+        variable: _nearest(variable, known, "perframe --help")
+        for variable in sorted(os.environ)
+        if variable.startswith(_variable((), "")) and variable not in _NO_OPTIONS.union(known)
+    }
+
+
 def origin_of(error: click.BadParameter) -> str | None:
     """Return where a value that click refuses was set; `None` for the command line."""
     ctx, parameter = error.ctx, error.param
@@ -105,6 +128,30 @@ def origin_of(error: click.BadParameter) -> str | None:
     in_file = (ctx.parent.default_map or {}).get(ctx.info_name or "", {})
     # A command may have a file of options of its own, given on the command line.
     return FILE_NAME if source is ParameterSource.DEFAULT_MAP and parameter.name in in_file else None
+
+
+def checked_value(option: click.Option, value: Any, where: str, file: Path) -> Any:
+    """Return a value of a TOML file as click's `default_map` takes it. Its range is left to click.
+
+    Args:
+        option: What it is for.
+        value: As TOML has it.
+        where: The key, for messages.
+        file: The file, for messages.
+
+    Raises:
+        UsageError: It is of another kind, which click would convert in silence.
+    """
+    expected, kinds = _kind(option)
+    values = value if option.multiple and isinstance(value, list) else [value]
+    for each in values:
+        # To Python, true is a number.
+        if not isinstance(each, kinds) or isinstance(each, bool) != (bool in kinds):
+            raise UsageError(
+                f"{file}: {where}: expected {expected}, found {each!r}.",
+                'Write it as TOML: 4, 0.5, true, "text".',
+            )
+    return values if option.multiple else value
 
 
 def _key(option: click.Option) -> str:
@@ -167,25 +214,18 @@ def _variables(command: click.Command, path: tuple[str, ...]) -> list[str]:
 def _nearest(word: str, known: list[str], otherwise: str) -> str:
     import difflib
 
-    near = difflib.get_close_matches(word, known, 1)
+    near = difflib.get_close_matches(word, known, 1, cutoff=0.7)
     return f"Did you mean {near[0]}?" if near else f"See {otherwise}."
 
 
 def _value(option: click.Option, value: Any, where: str, file: Path) -> Any:
-    """Check the kind of a value, which click would convert in silence. Its range is left to click."""
-    expected, kinds = _kind(option)
-    values = value if option.multiple and isinstance(value, list) else [value]
-    for each in values:
-        # To Python, true is a number.
-        if not isinstance(each, kinds) or isinstance(each, bool) != (bool in kinds):
-            raise UsageError(
-                f"{file}: {where}: expected {expected}, found {each!r}.",
-                'Write it as TOML: 4, 0.5, true, "text".',
-            )
-    if isinstance(option.type, click.Path):
-        # A file is looked for beside the one that names it, wherever the command is run.
-        values = [each if each == "-" else os.path.normpath(file.parent / each) for each in values]
-    return values if option.multiple else values[0]
+    given = checked_value(option, value, where, file)
+    if not isinstance(option.type, click.Path):
+        return given
+    # A file is looked for beside the one that names it, wherever the command is run.
+    paths = given if option.multiple else [given]
+    found = [each if each == "-" else os.path.normpath(file.parent / each) for each in paths]
+    return found if option.multiple else found[0]
 
 
 def _kind(option: click.Option) -> tuple[str, tuple[type, ...]]:

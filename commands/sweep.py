@@ -1,5 +1,6 @@
 """perframe sweep: many profiles, resumable."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +11,17 @@ from perframe.commands.options import (
     Finite,
     FiniteFloat,
     common,
+    complete_sensor,
     one_shape_from,
     print_json,
     with_engine,
 )
+from perframe.commands.settings import checked_value
 
 if TYPE_CHECKING:
     from perframe.analysis.sweep_plan import SweepPlan
     from perframe.engines.base import Regime
+    from perframe.profiler.sensors.base import Sensor
 
 
 class _Numbers(click.ParamType[tuple[int, ...]]):
@@ -29,11 +33,13 @@ class _Numbers(click.ParamType[tuple[int, ...]]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, ...]:
         """See `click.ParamType.convert`."""
-        if not isinstance(value, str):
-            return tuple(value)
+        # A TOML file holds a list of numbers.
+        numbers = value.split(",") if isinstance(value, str) else value
         try:
-            return tuple(int(each) for each in value.split(","))
-        except ValueError:
+            if any(type(each) not in (str, int) for each in numbers):
+                raise TypeError
+            return tuple(int(each) for each in numbers)
+        except (TypeError, ValueError):
             self.fail(f"{value!r}: expected whole numbers such as 1,2,4.", param, ctx)
 
 
@@ -42,12 +48,17 @@ def _planned(ctx: click.Context, param: click.Parameter, value: Path | None) -> 
     if value is not None:
         from perframe.analysis.toml_file import read_toml
 
-        known = {option.lstrip("-"): each.name for each in ctx.command.params for option in each.opts}
+        known = {
+            name.lstrip("-"): each
+            for each in ctx.command.params
+            if isinstance(each, click.Option)
+            for name in each.opts
+        }
         given = read_toml(value, "sweep plan")
         if unknown := sorted(set(given) - set(known)):
             raise click.BadParameter(f"{value}: {', '.join(unknown)} is no option of a sweep.", ctx, param)
-        given = {known[key]: each for key, each in given.items()}
-        ctx.default_map = {**(ctx.default_map or {}), **given}
+        found = {known[key].name: checked_value(known[key], each, key, value) for key, each in given.items()}
+        ctx.default_map = {**(ctx.default_map or {}), **found}
     return value
 
 
@@ -87,7 +98,8 @@ def _planned(ctx: click.Context, param: click.Parameter, value: Path | None) -> 
     type=click.Choice(("inference", "training")),
     default="inference",
     show_default=True,
-    help="training is the published protocol: forward and backward, with --engine torch.",
+    help="training is the published protocol: forward and backward, 100 times over all windows, and the two passes"
+    " timed apart; with --engine torch.",
 )
 @click.option(
     "--runs", type=int, default=2, show_default=True, help="Blocks, each of every network in random order."
@@ -97,7 +109,13 @@ def _planned(ctx: click.Context, param: click.Parameter, value: Path | None) -> 
 @click.option("--warm-up-s", type=FiniteFloat(), default=10.0, show_default=True, help="Longest warm-up.")
 @click.option("--fps", type=FiniteFloat(), help="Also at a camera's pace.")
 @click.option("--layers/--no-layers", default=True, show_default=True, help="The separate per-layer pass.")
-@click.option("--sensor", default="auto", show_default=True, help="See perframe profile.")
+@click.option(
+    "--sensor",
+    default="auto",
+    show_default=True,
+    shell_complete=complete_sensor,
+    help="See perframe profile.",
+)
 @click.option("--watts", type=Finite(0.0, 10_000.0, min_open=True), default=10.0, show_default=True)
 @click.option("--calibration", type=FILE, help="See perframe profile.")
 @click.option("--input", "inputs", multiple=True, metavar="CxHxW", help="Input size [3x224x224].")
@@ -105,7 +123,7 @@ def _planned(ctx: click.Context, param: click.Parameter, value: Path | None) -> 
 @click.option("--classes", type=int, default=1000, show_default=True, help="Of untrained networks.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of weights, inputs and order.")
 @click.option("--allow-other-processes", is_flag=True, help="Measure although others use the device.")
-@click.option("--dry-run", is_flag=True, help="Say what would be measured and how long it takes at least.")
+@click.option("--dry-run", is_flag=True, help="Say what would be measured and how long that takes.")
 @click.option("-o", "output", type=FILE, required=True, metavar="RESULTS/", help="Folder of the results.")
 @common
 def command(
@@ -143,9 +161,10 @@ def command(
 
     Ended in whatever way, the same command goes on where it stopped.
     """
-    from perframe.analysis.sweep import sweep
+    from perframe.analysis.sweep import check_sweep, sweep
     from perframe.analysis.sweep_plan import SweepPlan, grid, in_precisions, with_checkpoints
     from perframe.engines.lower import PrecisionSpec
+    from perframe.engines.registry import backend_named
     from perframe.profiler.plan import MeasurementPlan
     from perframe.profiler.sensors.calibrated import calibrated
     from perframe.profiler.sensors.registry import sensor_from
@@ -159,6 +178,7 @@ def command(
     wanted = tuple(
         PrecisionSpec(name, images if name == "int8" else None) for name in precisions or ("fp32",)
     )
+    engine = engine or ("torch" if regime == "training" else "onnxruntime")
     plan = SweepPlan(
         configurations=in_precisions(networks, wanted),
         measurement=MeasurementPlan(
@@ -172,8 +192,8 @@ def command(
             allow_other_processes=allow_other_processes,
         ),
         runs=runs,
-        engine=engine or ("torch" if regime == "training" else "onnxruntime"),
-        device=device or "cpu",
+        engine=engine,
+        device=device or backend_named(engine).default_device,
         provider=provider,
         threads=threads,
         regime=regime,
@@ -185,10 +205,11 @@ def command(
         classes=classes,
         seed=seed,
     )
-    if dry_run:
-        _show_plan(plan, as_json)
-        return
+    check_sweep(plan)
     source = calibrated(sensor_from(sensor, watts_per_core=watts, device=plan.device), calibration)
+    if dry_run:
+        _show_plan(plan, source, as_json)
+        return
     with progress_bar() as progress:
         done = sweep(plan, source, output, progress)
     if as_json:
@@ -201,6 +222,9 @@ def command(
                     for each in done.failures
                 ],
                 "duration_s": done.duration_s,
+                **asdict(done.spent),
+                "builds_s": done.builds_s,
+                "other_s": done.other_s,
                 "overhead_s": done.overhead_s,
             }
         )
@@ -213,18 +237,22 @@ def command(
         raise done.failures[0].error
 
 
-def _show_plan(plan: "SweepPlan", as_json: bool) -> None:
+def _show_plan(plan: "SweepPlan", sensor: "Sensor | None", as_json: bool) -> None:
+    from perframe.analysis.sweep import sweep_bounds_s
+
+    least_s, longest_s = sweep_bounds_s(plan, sensor)
     if as_json:
         print_json(
             {
                 "networks": [each.name for each in plan.configurations],
                 "batches": plan.measurement.batches,
                 "runs": plan.runs,
-                "least_s": plan.least_s(),
+                "least_s": least_s,
+                "longest_warm_ups_s": longest_s,
             }
         )
     else:
         from perframe.report.sweep import plan_table
         from perframe.report.tables import show
 
-        show(plan_table(plan))
+        show(plan_table(plan, least_s, longest_s))

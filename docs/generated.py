@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
 _ROOT = Path(__file__).resolve().parents[1]
-_NEEDS = re.compile(r"^<!-- needs: (.+) -->$", re.MULTILINE)
+_NEEDS = re.compile(r"^( *)<!-- needs: (.+) -->$", re.MULTILINE)
 
 # The modules whose docstrings hold the quality codes, and what they judge.
 _QUALITY = {
@@ -40,6 +40,7 @@ _FUNCTIONS = {
     ),
     "Measuring": (
         "perframe.profiler.plan.MeasurementPlan",
+        "perframe.profiler.sensors.registry.sensor_from",
         "perframe.profiler.session.profile",
         "perframe.profiler.checks.require_valid",
         "perframe.profiler.import_trtexec.import_trtexec",
@@ -74,7 +75,7 @@ def on_files(files: "Files", *, config: "MkDocsConfig") -> "Files":
 
 def on_page_markdown(markdown: str, *, page: "Page", config: "MkDocsConfig", files: "Files") -> str:
     """Show what a block of commands needs, which in the source is a comment for the tests."""
-    return _NEEDS.sub(r"*Needs \1.*", markdown)
+    return _NEEDS.sub(r"\1*Needs \2.*\n", markdown)
 
 
 def commands_page() -> str:
@@ -140,8 +141,10 @@ def _commands_page() -> Iterator[str]:
     shared = set.intersection(*({_names(each) for each in _options(ctx)} for ctx in found))
     yield "# Commands"
     yield (
-        "An option that is not given is taken from the variable beside it, else from the table of the command in "
-        "`perframe.toml`, under the option's long name. `perframe config` shows what is set, and by what."
+        "An option that is not given is taken from a variable that is called after command and option, such as "
+        "`PERFRAME_PROFILE_WINDOW_S` for `perframe profile --window-s`, else from the table of the command in "
+        "`perframe.toml`, under the option's long name. What runs code, `--factory` and `--trust`, is taken from the "
+        "command line only. `perframe config` shows what is set, and by what."
     )
     yield "## Every command"
     yield _table(
@@ -152,13 +155,14 @@ def _commands_page() -> Iterator[str]:
         yield f"## {ctx.command_path}"
         yield f"```text\n{ctx.command_path} {' '.join(ctx.command.collect_usage_pieces(ctx))}\n```"
         yield _prose(ctx.command.help or "")
+        if ctx.command.epilog:
+            # It stands as it is written.
+            yield f"```text\n{inspect.cleandoc(ctx.command.epilog.replace(chr(8), ''))}\n```"
         rows = [
-            (_names(each), _values(each), _help(each), f"`{each.envvar}`" if each.envvar else "")
-            for each in _options(ctx)
-            if _names(each) not in shared
+            (_names(each), _values(each), _help(each)) for each in _options(ctx) if _names(each) not in shared
         ]
         if rows:
-            yield _table(("option", "values", "meaning", "variable"), rows)
+            yield _table(("option", "values", "meaning"), rows)
 
 
 def _options(ctx: click.Context) -> list[click.Option]:

@@ -67,8 +67,7 @@ def build_engine(
         raise UsageError(
             f"Engine {engine} takes no options of TensorRT.", "Give --engine tensorrt or tensorrt-rtx."
         )
-    if regime == "training" and engine != "torch":
-        raise UsageError(f"Engine {engine} does not train.", "Give --engine torch, and a checkpoint.")
+    check_regime(engine, regime)
     engine_target(out, inputs=(model_path,))
     model = open_onnx(model_path)
     for batch in batches:
@@ -315,3 +314,13 @@ def check_device(device: str) -> None:
     kind, colon, index = device.partition(":")
     if not (device == "cpu" or (kind == "cuda" and colon and index.isascii() and index.isdigit())):
         raise UsageError(f"Device {device!r} is not known.", "Give --device cpu or --device cuda:0.")
+
+
+def check_regime(engine: str, regime: Regime) -> None:
+    """Refuse to train with a backend that only infers.
+
+    Raises:
+        UsageError: It does.
+    """
+    if regime == "training" and engine != "torch":
+        raise UsageError(f"Engine {engine} does not train.", "Give --engine torch, and a checkpoint.")

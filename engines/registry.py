@@ -2,9 +2,12 @@
 
 import importlib
 import importlib.metadata
+from typing import TYPE_CHECKING
 
-from perframe.engines.base import Backend
 from perframe.errors import UnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from perframe.engines.base import Backend
 
 _BUILT_IN = {
     "onnxruntime": "perframe.engines.ort:OnnxRuntime",
@@ -23,7 +26,7 @@ def backend_names() -> list[str]:
     )
 
 
-def backend_named(name: str) -> Backend:
+def backend_named(name: str) -> "Backend":
     """Return a backend that can be used on this machine.
 
     Raises:
@@ -37,7 +40,7 @@ def backend_named(name: str) -> Backend:
     return backend
 
 
-def _load(name: str) -> Backend:
+def _load(name: str) -> "Backend":
     if name in _BUILT_IN:
         module, _, attribute = _BUILT_IN[name].partition(":")
         backend: Backend = getattr(importlib.import_module(module), attribute)()

@@ -17,7 +17,7 @@ from perframe.arrays import Array
 from perframe.engines.artifact import write_sidecar
 from perframe.engines.base import BuildSpec, EngineArtifact, EngineLayer, LayerTiming
 from perframe.engines.clock import Clock, SystemClock
-from perframe.engines.describe import describe_model
+from perframe.engines.describe import describe_model, precision_of
 from perframe.errors import InputError, MeasurementError, OutOfMemoryError, UnavailableError, UsageError
 from perframe.export.cost import LayerCost, layer_costs
 from perframe.export.onnx_model import OnnxModel
@@ -48,7 +48,7 @@ class Torch:
         """See `perframe.engines.base.Backend.build`.
 
         Raises:
-            UsageError: There is no checkpoint behind the model.
+            UsageError: There is no checkpoint behind the model, or the model is in another precision than fp32.
             UnavailableError: The device is not there.
         """
         from perframe.export.checkpoint import load_checkpoint
@@ -59,6 +59,11 @@ class Torch:
             raise UsageError(
                 f"{model.path}: the torch engine runs checkpoints of recognised networks, not ONNX files or factories.",
                 "Give such a checkpoint, or take another --engine.",
+            )
+        if (precision := precision_of(model)) != "fp32":
+            raise UsageError(
+                f"{model.path}: in {precision}; the torch engine runs the checkpoint in fp32.",
+                "Leave --precision out, or take another --engine.",
             )
         _device(torch, spec.device)
         started = time.perf_counter()

@@ -5,6 +5,7 @@ safetensors, after the archive has been checked.
 """
 
 import argparse
+import io
 import pickle
 import re
 import warnings
@@ -145,9 +146,12 @@ def save_checkpoint(path: Path, network: torch.nn.Module, architecture: Architec
         UnavailableError: The file cannot be written.
     """
     content = {"arch": architecture.name, "state_dict": network.state_dict()}
-    # Given a path, torch would write the temporary file's name into the archive; through a file it does not.
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        torch.save(content, file)
+    # Given a path, torch would write the temporary file's name into the archive; and when the disk fills while it
+    # writes, it ends in an error of its own, which says nothing of the disk.
+    archive = io.BytesIO()
+    torch.save(content, archive)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(archive.getbuffer())
 
 
 def _read_torch(path: Path) -> Any:

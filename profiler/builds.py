@@ -9,7 +9,7 @@ from dataclasses import replace
 from statistics import fmean
 
 from perframe.engines.base import EngineArtifact
-from perframe.profiler.result import BatchResult, Build, Energy, Latency
+from perframe.profiler.result import BatchResult, Build, Energy, Latency, Spent
 from perframe.profiler.stats import Estimate, mean_interval
 from perframe.profiler.summary import relative_uncertainty
 
@@ -17,8 +17,8 @@ from perframe.profiler.summary import relative_uncertainty
 def across_builds(results: Sequence[BatchResult]) -> BatchResult:
     """Return one result for the builds of one engine, measured at one batch size.
 
-    Means are over builds, with Student's t over them; percentiles are the builds' mean. Windows are those of all
-    builds. Layers, the camera's pace and the device's state are the first build's.
+    Means are over builds, with Student's t over them; percentiles are the builds' mean. Windows, and the time they
+    took, are those of all builds. Layers, the camera's pace and the device's state are the first build's.
 
     Args:
         results: One per build, at least one.
@@ -27,6 +27,7 @@ def across_builds(results: Sequence[BatchResult]) -> BatchResult:
     if len(results) == 1:
         return first
     latencies = [result.latency for result in results if result.latency is not None]
+    spent = [result.spent for result in results if result.spent is not None]
     found = {quality: None for result in results for quality in result.quality}
     return replace(
         first,
@@ -34,6 +35,7 @@ def across_builds(results: Sequence[BatchResult]) -> BatchResult:
         energy=_energy([result.energy for result in results]),
         builds=tuple(build for result in results for build in result.builds),
         quality=tuple(found),
+        spent=sum(spent, Spent()) if spent else None,
     )
 
 

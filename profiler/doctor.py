@@ -131,7 +131,8 @@ def _engine(name: str, software: Installed) -> Finding:
     there = f"{software.versions[name]} is installed" if name in software.versions else "is there"
     if backend.default_device != "cpu" and (reason := cuda_unavailable()) is not None:
         message, _, remedy = reason.partition("\n")
-        return Finding("engine", name, True, f"{there}, and builds, but cannot run here: {message}", remedy)
+        what = f"{there}; it can build, and cannot run here: {message}"
+        return Finding("engine", name, False, what, remedy, builds=True)
     return Finding("engine", name, True, there)
 
 

@@ -3,7 +3,7 @@
 import threading
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +12,7 @@ import numpy as np
 from perframe.engines.clock import Clock
 from perframe.errors import MeasurementError
 from perframe.profiler.power_series import joules_until, update_period_s
+from perframe.profiler.power_trace import append_reading
 from perframe.profiler.sensors.base import Conditions, EnergySample, Monitor, PowerSample, Reader, Sensor
 
 _MOST_CHANGES = 1000
@@ -73,6 +74,10 @@ class Meter(Protocol):
         """How often the reading changes, as far as that is known by now; `None` for no sensor."""
         ...
 
+    def record(self) -> AbstractContextManager[Sequence[PowerSample]]:
+        """Keep what is read while the context is open, in stretches and between them; a counter gives nothing."""
+        ...
+
 
 @contextmanager
 def open_meter(sensor: Sensor | None, clock: Clock) -> Iterator[Meter]:
@@ -100,6 +105,9 @@ class _NoMeter:
 
     def update_period_s(self) -> float | None:
         return None
+
+    def record(self) -> AbstractContextManager[Sequence[PowerSample]]:
+        return nullcontext(())
 
 
 class _CounterMeter:
@@ -129,6 +137,9 @@ class _CounterMeter:
     def update_period_s(self) -> float | None:
         return self._sensor.update_period_s
 
+    def record(self) -> AbstractContextManager[Sequence[PowerSample]]:
+        return nullcontext(())
+
     def _read_j(self) -> float:
         sample = self._reader.read()
         assert isinstance(sample, EnergySample), "a sensor without a poll interval is a counter"
@@ -146,6 +157,7 @@ class _PowerMeter:
         # The timer polls, and so does the end of a stretch.
         self._lock = threading.Lock()
         self._samples: list[PowerSample] = []
+        self._record: list[PowerSample] | None = None
         self._changes_s: list[float] = []
         self._start_s = 0.0
         self._before: tuple[EnergySample | None, Conditions | None] = (None, None)
@@ -174,6 +186,8 @@ class _PowerMeter:
             if last is None or sample.power_w != last.power_w:
                 self._changes_s.append(sample.t_s)
             self._samples.append(sample)
+            if self._record is not None:
+                append_reading(self._record, sample)
 
     def start(self) -> None:
         self._check()
@@ -218,6 +232,17 @@ class _PowerMeter:
             return self._sensor.update_period_s
         # The latest changes say enough, and it is asked between windows.
         return update_period_s(np.array(self._changes_s[-_MOST_CHANGES:]))
+
+    @contextmanager
+    def record(self) -> Iterator[Sequence[PowerSample]]:
+        record: list[PowerSample] = []
+        with self._lock:
+            self._record = record
+        try:
+            yield record
+        finally:
+            with self._lock:
+                self._record = None
 
 
 def integrate(samples: Sequence[PowerSample], start_s: float, end_s: float) -> float | None:

@@ -19,6 +19,7 @@ class Finding:
         works: Whether it can be used here.
         what: What was found.
         remedy: What would mend it; empty where nothing needs to, or nothing can.
+        builds: Of an engine that does not work here, whether it builds what another machine can run.
     """
 
     topic: Topic
@@ -26,6 +27,7 @@ class Finding:
     works: bool
     what: str
     remedy: str = ""
+    builds: bool = False
 
 
 def obstacle(topic: Topic, name: str, error: PerframeError) -> Finding:

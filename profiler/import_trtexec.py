@@ -271,7 +271,7 @@ def _profile(model: ModelInfo, result: BatchResult, facts: Mapping[str, str | fl
     told = {ours: facts[theirs] for theirs, ours in _IDENTITY.items() if theirs in facts}
     energy = result.energy
     return Profile(
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        created=datetime.now(timezone.utc).isoformat(timespec="microseconds"),
         perframe=perframe.__version__,
         complete=True,
         model=model,

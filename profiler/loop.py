@@ -1,17 +1,20 @@
 """The one loop: at rest, warm up until steady, windows, at rest again, then the passes that stand apart."""
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from perframe.engines.base import Engine, LayerTiming
+from perframe.engines.clock import SystemClock
 from perframe.engines.device_engine import DeviceEngine, DeviceTiming
 from perframe.errors import MeasurementError
 from perframe.profiler.characterise import Response
 from perframe.profiler.energy import Meter
 from perframe.profiler.plan import MeasurementPlan
-from perframe.profiler.result import WarmUp
-from perframe.profiler.warm_up import Rest, at_rest, rest_s, warm_up
+from perframe.profiler.result import Spent, WarmUp
+from perframe.profiler.sensors.base import PowerSample
+from perframe.profiler.warm_up import Rest, at_rest, rest_bounds_s, rest_s, warm_up, warm_up_bounds_s
 from perframe.profiler.window import Observed, layer_iterations, run_window
 from perframe.progress import Progress
 
@@ -57,6 +60,9 @@ class Measured:
         layers: The profiling pass; empty where none was asked for.
         device: Inferences timed by the device's own events, where it has some.
         failure: What ended the measurement early; what was observed until then is all there is.
+        spent: How long it took; `None` on a virtual clock, or where several measurements took turns.
+        readings: Of the sensor, from the first rest to the last; empty for a counter.
+        origin_s: The moment that windows' starts are counted from, on the clock of `rest` and `readings`.
     """
 
     warm_up: WarmUp
@@ -69,6 +75,9 @@ class Measured:
     layers: tuple[LayerTiming, ...]
     device: tuple[DeviceTiming, ...] = ()
     failure: MeasurementError | None = None
+    spent: Spent | None = None
+    readings: tuple[PowerSample, ...] = ()
+    origin_s: float = 0.0
 
 
 def measure(
@@ -94,32 +103,41 @@ def measure(
         scheduled: Told how long the windows will be, before the first of them.
         progress: Told what is going on.
     """
-    before = at_rest(engine.clock, meter, plan, progress) if idle else None
-    warmed, active_w = warm_up(engine, meter, plan, progress)
-    period_s = meter.update_period_s() or (
-        response.update_period_s or _UNKNOWN_PERIOD_S if meter.polls else None
-    )
-    window_s = window_length_s(
-        plan, period_s, response.trailing_s, before.power_w if before else None, active_w
-    )
-    scheduled(_schedule(plan, batch, window_s, period_s, 2.0 * rest_s(meter, plan) if idle else 0.0))
-    pacer = _Pacer(engine, meter, plan, batch, window_s)
-    saturated = pacer.windows(None, f"measuring, {plan.windows} x {window_s:.1f} s", progress)
-    if len(saturated) < 2 and pacer.failure is not None:
-        # Two windows are the least that says anything; with fewer there is nothing to keep.
-        raise pacer.failure
-    paced: tuple[Observed, ...] = ()
+    clock = engine.clock
+    before: Rest | None = None
     after: Rest | None = None
-    layers: tuple[LayerTiming, ...] = ()
-    if plan.fps is not None and pacer.failure is None:
-        paced = pacer.windows(1.0 / plan.fps, f"measuring at {plan.fps:g} inferences/s", progress)
-    failure = pacer.failure
-    if idle and failure is None:
-        try:
-            after = at_rest(engine.clock, meter, plan, progress)
-        except MeasurementError as error:
-            failure = error
+    paced: tuple[Observed, ...] = ()
+    with meter.record() as readings:
+        begun_s = clock.now_s()
+        if idle:
+            before = at_rest(clock, meter, plan, progress)
+        resting_s = clock.now_s() - begun_s
+        warmed, active_w = warm_up(engine, meter, plan, progress)
+        period_s = meter.update_period_s() or (
+            response.update_period_s or _UNKNOWN_PERIOD_S if meter.polls else None
+        )
+        window_s = window_length_s(
+            plan, period_s, response.trailing_s, before.power_w if before else None, active_w
+        )
+        scheduled(_schedule(plan, batch, window_s, period_s, 2.0 * rest_s(meter, plan) if idle else 0.0))
+        pacer = _Pacer(engine, meter, plan, batch, window_s)
+        saturated = pacer.windows(None, f"measuring, {plan.windows} x {window_s:.1f} s", progress)
+        if len(saturated) < 2 and pacer.failure is not None:
+            # Two windows are the least that says anything; with fewer there is nothing to keep.
+            raise pacer.failure
+        if plan.fps is not None and pacer.failure is None:
+            paced = pacer.windows(1.0 / plan.fps, f"measuring at {plan.fps:g} inferences/s", progress)
+        failure = pacer.failure
+        begun_s = clock.now_s()
+        if idle and failure is None:
+            try:
+                after = at_rest(clock, meter, plan, progress)
+            except MeasurementError as error:
+                failure = error
+        resting_s += clock.now_s() - begun_s
+    begun_s = clock.now_s()
     device: tuple[DeviceTiming, ...] = ()
+    layers: tuple[LayerTiming, ...] = ()
     iterations = layer_iterations(plan, saturated[-1].latencies_s)
     if isinstance(engine, DeviceEngine) and failure is None:
         progress("timing on the device", 0.0)
@@ -127,6 +145,12 @@ def measure(
     if plan.layer_s > 0 and failure is None:
         progress("timing layers", 0.0)
         layers = tuple(engine.layer_timings(iterations))
+    spent = Spent(
+        rest_s=resting_s,
+        warm_up_s=warmed.duration_s,
+        windows_s=math.fsum(each.window.duration_s for each in (*saturated, *paced)),
+        layers_s=clock.now_s() - begun_s,
+    )
     return Measured(
         warm_up=warmed,
         saturated=saturated,
@@ -139,6 +163,25 @@ def measure(
         layers=layers,
         device=device,
         failure=failure,
+        spent=spent if isinstance(clock, SystemClock) else None,
+        readings=tuple(readings),
+        origin_s=pacer.origin_s,
+    )
+
+
+def bounds_s(plan: MeasurementPlan, *, idle: bool) -> tuple[float, float]:
+    """Return how many seconds a batch size takes at least, and how many with the longest warm-up, rest and passes.
+
+    A network or a sensor that needs longer windows than the plan's takes longer than either. `idle` is as in `measure`.
+    """
+    window_s = plan.window_s or _WINDOW_S
+    paced_s = 0.0 if plan.fps is None else max(window_s, plan.window_iterations / plan.fps)
+    windows_s = plan.windows * (window_s + paced_s)
+    shortest_s, longest_s = warm_up_bounds_s(plan)
+    least_rest_s, most_rest_s = rest_bounds_s(plan) if idle else (0.0, 0.0)
+    return (
+        windows_s + shortest_s + 2.0 * least_rest_s,
+        windows_s + longest_s + 2.0 * most_rest_s + plan.layer_s,
     )
 
 
@@ -223,7 +266,7 @@ class _Pacer:
     ) -> None:
         self._engine, self._meter, self._plan, self._batch = engine, meter, plan, batch
         self._window_s = window_s
-        self._origin_s = engine.clock.now_s()
+        self.origin_s = engine.clock.now_s()
         self.failure: MeasurementError | None = None
 
     def windows(self, tick_s: float | None, what: str, progress: Progress) -> tuple[Observed, ...]:
@@ -240,7 +283,7 @@ class _Pacer:
                     self._plan,
                     self._batch,
                     window_s=self._window_s,
-                    origin_s=self._origin_s,
+                    origin_s=self.origin_s,
                     tick_s=tick_s,
                 )
                 observed.append(found)

@@ -1,11 +1,15 @@
 """What will be measured, for how long: settled before the first inference, and kept in the result."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from perframe.errors import UsageError
 
 LayerEnergy: TypeAlias = Literal["attributed", "replayed", "marginal"]
+
+_TRAINING_ITERATIONS = 100
+_PASSES_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -77,3 +81,16 @@ class MeasurementPlan:
             raise UsageError("The layers' time budget is not above 0.", "Give --layer-budget 60.")
         if self.fps is not None and not 0 < self.fps <= 1e6:
             raise UsageError(f"{self.fps} frames per second: expected more than 0.", "Give --fps 30.")
+
+
+def of_training(plan: MeasurementPlan) -> MeasurementPlan:
+    """Return a plan as the training regime follows it: 100 iterations in all windows, and the two passes timed.
+
+    So many iterations lie behind the published energies, `EPF = mean power x (FP_t + BP_t) / B` (arXiv 2006.15100).
+    Training has no layers to leave out: its per-layer pass is what tells FP_t from BP_t.
+    """
+    return replace(
+        plan,
+        window_iterations=max(plan.window_iterations, math.ceil(_TRAINING_ITERATIONS / plan.windows)),
+        layer_s=max(plan.layer_s, _PASSES_S),
+    )

@@ -63,6 +63,32 @@ class WarmUp:
 
 
 @dataclass(frozen=True)
+class Spent:
+    """How long the phases of a measurement took.
+
+    Attributes:
+        rest_s: Watching the device at rest, before and after.
+        warm_up_s: Warm-up.
+        windows_s: The windows, those at a camera's pace included, and not what lies between them.
+        layers_s: The passes that stand apart: layers, and the device's own times.
+    """
+
+    rest_s: float = 0.0
+    warm_up_s: float = 0.0
+    windows_s: float = 0.0
+    layers_s: float = 0.0
+
+    def __add__(self, other: "Spent") -> "Spent":
+        """Return how long each phase took in both."""
+        return Spent(
+            self.rest_s + other.rest_s,
+            self.warm_up_s + other.warm_up_s,
+            self.windows_s + other.windows_s,
+            self.layers_s + other.layers_s,
+        )
+
+
+@dataclass(frozen=True)
 class Latency:
     """Seconds per inference of one batch.
 
@@ -105,6 +131,23 @@ class CalibrationUse:
 
 
 @dataclass(frozen=True)
+class PowerTrace:
+    """The power readings of a measurement, to be drawn: from the rest before the windows to the rest after them.
+
+    Straight lines from point to point are what was read, warm-up and pauses included. Of a longer measurement no more
+    than 2,000 points are kept: both ends, and of each of some 1,000 stretches the lowest and the highest reading, so
+    that no peak is lost. Energies are of every reading, and not computed from these.
+
+    Attributes:
+        time_s: On the clock of `Window.start_s`, to the millisecond: negative before the windows, and never falling.
+        power_w: Watts at each of them, to the milliwatt.
+    """
+
+    time_s: tuple[float, ...]
+    power_w: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Energy:
     """Joules per frame.
 
@@ -129,6 +172,10 @@ class Energy:
         calibration: What the readings were corrected by; `None` for uncorrected ones.
         details: What else there is to know about the sensor.
         windows: The raw windows.
+        trace: What the sensor read meanwhile; `None` where it is a counter, read at the ends of windows only, or where
+            another program measured. Of several builds the first one's, whose windows come first.
+        idle_spans_s: When `idle_before_w` and `idle_after_w` were measured: begin and end of each, on the clock of
+            `Window.start_s`; empty if that is not known. Of several builds the first one's.
     """
 
     kind: EnergyKind
@@ -151,6 +198,8 @@ class Energy:
     idle_settled: bool | None = None
     averaging_window_s: float | None = None
     calibration: CalibrationUse | None = None
+    trace: PowerTrace | None = None
+    idle_spans_s: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -401,6 +450,8 @@ class BatchResult:
         closures: How far the steps add up to the network, per method.
         device_time: The device's own times, where it tells them.
         builds: The builds of the engine that were measured, where there were several.
+        spent: How long it took, layers that were measured for themselves not counted; `None` if it is not known, or
+            the engine keeps a virtual clock.
     """
 
     batch: int
@@ -418,6 +469,7 @@ class BatchResult:
     closures: tuple[Closure, ...] = ()
     device_time: DeviceTime | None = None
     builds: tuple[Build, ...] = ()
+    spent: Spent | None = None
 
 
 @dataclass(frozen=True)

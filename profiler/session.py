@@ -1,13 +1,12 @@
 """One measurement from engines to a profile: the device held, every batch size measured, each kept at once."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 import perframe
-from perframe.engines.base import Backend, Engine, EngineArtifact, ModelInfo
+from perframe.engines.base import Backend, Engine, EngineArtifact
 from perframe.engines.device_engine import DeviceEngine
 from perframe.engines.inputs import inputs_sha256, seeded_inputs
 from perframe.engines.registry import backend_named
@@ -18,13 +17,13 @@ from perframe.profiler.builds import across_builds, build_of
 from perframe.profiler.characterise import Response, response_of
 from perframe.profiler.checks import precision_quality
 from perframe.profiler.energy import Meter, open_meter
-from perframe.profiler.environment import cpu_model, environment, usable_cpus
+from perframe.profiler.environment import environment
+from perframe.profiler.identity import identity
 from perframe.profiler.layer_energy import layer_energies
 from perframe.profiler.lock import device_lock
 from perframe.profiler.loop import Schedule, measure
 from perframe.profiler.pieces import executed_network
-from perframe.profiler.plan import MeasurementPlan
-from perframe.profiler.power_state import power_state
+from perframe.profiler.plan import MeasurementPlan, of_training
 from perframe.profiler.result import BatchResult, EngineInfo, FailedBatch, Profile
 from perframe.profiler.sensors.base import Sensor
 from perframe.profiler.summary import summarise
@@ -71,6 +70,7 @@ def profile(
     first = engines[plan.batches[0]][0]
     if first.regime == "training" and plan.layer_energy != "attributed":
         raise UsageError("Layers are measured for themselves in inference only.", "Leave --layer-energy out.")
+    plan = of_training(plan) if first.regime == "training" else plan
     with device_lock(first.device, wait_s):
         return _Session(engines, plan, sensor, source, keep, scheduled, progress).run()
 
@@ -91,7 +91,7 @@ class _Session:
         self._artifact = engines[plan.batches[0]][0]
         self._backend: Backend = backend_named(self._artifact.backend)
         self._response: Response = response_of(sensor)
-        self._environment, self._identity = environment(), _identity(self._artifact, plan, sensor)
+        self._environment, self._identity = environment(), identity(self._artifact, plan, sensor)
         self._results: dict[int, list[BatchResult]] = {}
         self._failed: dict[int, OutOfMemoryError] = {}
 
@@ -140,7 +140,7 @@ class _Session:
             meter,
             plan,
             batch,
-            idle=_knows_rest(sensor),
+            idle=knows_rest(sensor),
             response=self._response,
             scheduled=self._schedule,
             progress=told,
@@ -192,7 +192,7 @@ class _Session:
             if len(builds) == len(self._engines[batch]) and not _ended_early(results[batch])
         ]
         return Profile(
-            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            created=datetime.now(timezone.utc).isoformat(timespec="microseconds"),
             perframe=perframe.__version__,
             complete=len(finished) == len(self._plan.batches),
             model=self._artifact.model,
@@ -231,55 +231,9 @@ def _shapes(artifact: EngineArtifact, batch: int) -> dict[str, tuple[int, ...]]:
     return resolve_input_shapes(artifact, batch, overrides)
 
 
-def _knows_rest(sensor: Sensor | None) -> bool:
-    """A counter that is computed from this process's own work has no device that could be watched at rest."""
+def knows_rest(sensor: Sensor | None) -> bool:
+    """Tell whether a sensor sees the device at rest: what is computed from this process's own work does not."""
     return sensor is not None and (sensor.kind == "measured" or sensor.poll_interval_s is not None)
-
-
-def _identity(
-    artifact: EngineArtifact, plan: MeasurementPlan, sensor: Sensor | None
-) -> dict[str, str | float | None]:
-    return {
-        "device": artifact.device,
-        "device_name": cpu_model() if artifact.device == "cpu" else artifact.device,
-        "cpus": float(usable_cpus()),
-        **power_state(),
-        "backend": artifact.backend,
-        "backend_version": artifact.version,
-        "provider": artifact.provider,
-        "threads": artifact.threads,
-        **_compiled(artifact),
-        "precision": artifact.model.precision,
-        "quantised": _quantised(artifact.model),
-        "input_shape": "x".join(map(str, artifact.model.input_shape)),
-        "seed": plan.seed,
-        "regime": artifact.regime,
-        "transfers": "in every inference" if plan.transfers else "none",
-        "sensor": sensor.name if sensor else None,
-        "energy_kind": sensor.kind if sensor else "absent",
-        **{f"sensor_{key}": value for key, value in (sensor.details if sensor else {}).items()},
-    }
-
-
-def _compiled(artifact: EngineArtifact) -> dict[str, str | float | None]:
-    """What an engine that was compiled for a GPU was compiled for, and how."""
-    if artifact.tensorrt is None:
-        return {}
-    told = {name: str(value) for name, value in asdict(artifact.tensorrt).items() if value not in (None, ())}
-    return {
-        "gpu": None if artifact.gpu is None else artifact.gpu.name,
-        "gpu_uuid": None if artifact.gpu is None else artifact.gpu.uuid,
-        "engine_batches": "one" if len(artifact.batches) == 1 else ", ".join(map(str, artifact.batches)),
-        **{f"tensorrt_{name}": value for name, value in told.items()},
-    }
-
-
-def _quantised(model: ModelInfo) -> str | None:
-    """Which layers compute in int8: a set that depends on the group size would make group sizes incomparable."""
-    if not model.quantised:
-        return None
-    digest = hashlib.sha256("\n".join(sorted(model.quantised)).encode()).hexdigest()[:12]
-    return f"{len(model.quantised)} layers, {digest}"
 
 
 def _ended_early(batch: BatchResult) -> bool:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+MOST_DEGREES = 1000
+"""Beyond so many degrees of freedom Student's t is the normal distribution to three digits."""
+
 
 @dataclass(frozen=True)
 class Estimate:

@@ -16,6 +16,7 @@ from perframe.profiler.device_times import device_time
 from perframe.profiler.energy import Stretch
 from perframe.profiler.loop import Measured
 from perframe.profiler.plan import MeasurementPlan
+from perframe.profiler.power_trace import power_trace
 from perframe.profiler.result import (
     BatchResult,
     CalibrationUse,
@@ -29,6 +30,7 @@ from perframe.profiler.result import (
 from perframe.profiler.sensors.base import Sensor
 from perframe.profiler.sensors.calibrated import Calibrated
 from perframe.profiler.stats import Estimate, mean_interval, quantile
+from perframe.profiler.warm_up import Rest
 from perframe.profiler.window import Observed
 
 
@@ -78,6 +80,7 @@ def summarise(
         attributed_share=math.fsum(row.share for row in rows if row.module is not None) if rows else None,
         quality=(),
         device_time=device_time(measured.device, execution) if measured.device and execution else None,
+        spent=measured.spent,
     )
     if rows and attributable_j(energy) is not None:
         result = replace(result, closures=(attributed_closure(result),))
@@ -283,7 +286,14 @@ def _energy(measured: Measured, sensor: Sensor | None) -> Energy:
         calibration=calibration,
         details=dict(sensor.details) if sensor else {},
         windows=windows,
+        trace=power_trace(measured.readings, measured.origin_s) if epf_j else None,
+        idle_spans_s=tuple(_span_s(each, measured.origin_s) for each in rest or ()),
     )
+
+
+def _span_s(rest: Rest, origin_s: float) -> tuple[float, float]:
+    start_s = rest.start_s - origin_s
+    return start_s, start_s + rest.stretch.duration_s
 
 
 def _edge_error(

@@ -31,11 +31,13 @@ class Rest:
     Attributes:
         power_w: Mean of the last stretch.
         settled: Whether that stretch was like the one before it.
+        start_s: When that stretch began, on the engine's clock.
         stretch: What was seen of the device in it.
     """
 
     power_w: float
     settled: bool
+    start_s: float
     stretch: Stretch
 
 
@@ -50,6 +52,7 @@ def at_rest(clock: Clock, meter: Meter, plan: MeasurementPlan, progress: Progres
     for attempt in range(_IDLE_STRETCHES):
         progress("at rest", attempt / _IDLE_STRETCHES)
         meter.start()
+        start_s = clock.now_s()
         clock.sleep(rest_s(meter, plan))
         stretch = meter.stop()
         if stretch.energy_j is None:
@@ -59,12 +62,24 @@ def at_rest(clock: Clock, meter: Meter, plan: MeasurementPlan, progress: Progres
         if settled:
             break
         before_w = now_w
-    return Rest(now_w, settled, stretch)
+    return Rest(now_w, settled, start_s, stretch)
 
 
 def rest_s(meter: Meter, plan: MeasurementPlan) -> float:
     """Return how long one stretch at rest takes."""
     return max(plan.idle_s, _IDLE_UPDATES * (meter.update_period_s() or 0.0))
+
+
+def rest_bounds_s(plan: MeasurementPlan) -> tuple[float, float]:
+    """Return how long watching the device at rest takes at least and at most, unless the sensor is slow."""
+    # One stretch alone does not tell whether the power has settled.
+    return 2 * plan.idle_s, _IDLE_STRETCHES * plan.idle_s
+
+
+def warm_up_bounds_s(plan: MeasurementPlan) -> tuple[float, float]:
+    """Return how long the warm-up takes at least and at most, unless the network is slow."""
+    shortest_s = max(_STRETCH_S, min(_MOST_HELD * _STRETCH_S, plan.warm_up_s))
+    return shortest_s, max(shortest_s, plan.warm_up_s)
 
 
 def warm_up(

@@ -1,13 +1,16 @@
 """The answer that a report begins with: which network should ship, per network family, and how sure that is."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from perframe.analysis.accuracy_table import AccuracyTable
 from perframe.analysis.candidates import OWN, Candidate, candidates
 from perframe.analysis.choose import Choice, Limits, Preference, choose
-from perframe.analysis.designs import recognised
+from perframe.analysis.designs import Backbone, recognised
 from perframe.analysis.results import Result
+from perframe.analysis.series import Conditions, conditions_of
+from perframe.report.conditions import told_conditions
 from perframe.report.merit import backbone_name
 
 
@@ -17,21 +20,33 @@ class Answer:
 
     Attributes:
         what: What they have in common, for people.
+        conditions: What they were measured under, less what may differ among them, such as the precision.
         batch: Frames per inference.
         candidates: The networks.
         choice: What `perframe choose` says of them, without limits.
+        results: What was measured of them.
     """
 
     what: str
+    conditions: Conditions
     batch: int
     candidates: tuple[Candidate, ...]
     choice: Choice
+    results: tuple[Result, ...]
 
     @property
     def picked(self) -> Candidate:
         """The network that is recommended; without limits there always is one."""
         assert self.choice.recommended is not None, "every network keeps no limits"
         return self.choice.recommended
+
+    @property
+    def files(self) -> frozenset[Path]:
+        """The results of the network that is recommended."""
+        wanted = (self.picked.model.name, self.picked.model.precision)
+        return frozenset(
+            each.path for each in self.results if (each.model.name, each.model.precision) == wanted
+        )
 
 
 def answers(
@@ -47,38 +62,44 @@ def answers(
         table: How accurate the networks are.
         batch: The batch size that matters most; `None` takes the smallest that all were measured at.
     """
-    groups: dict[tuple[object, ...], list[Result]] = {}
+    groups: dict[tuple[Conditions, Backbone | None], list[Result]] = {}
     for result in results:
         if result.regime == "inference":
             found = recognised(result.model)
-            conditions = frozenset(item for item in result.identity.items() if item[0] not in OWN)
-            groups.setdefault((conditions, found and found[0]), []).append(result)
-    several = len({conditions for conditions, _ in groups}) > 1
-    chosen = [_answers(members, table, batch, several) for members in groups.values()]
+            groups.setdefault((_shared(result), found and found[0]), []).append(result)
+    told = told_conditions(conditions for conditions, _ in groups)
+    chosen = []
+    for (conditions, backbone), members in groups.items():
+        # Where there is more than one device, runtime or sensor, each has its own answer.
+        where = f" on {told[conditions]}" if len(told) > 1 else ""
+        chosen.append(_answers(_name(backbone, members) + where, conditions, members, table, batch))
     return tuple(sorted(chosen, key=lambda each: each[0].what))
 
 
+def _shared(result: Result) -> Conditions:
+    """What a network that may replace this one is measured under too."""
+    conditions = conditions_of(result.model, result.regime, result.identity, result.energy_kind)
+    shared = frozenset((key, value) for key, value in conditions.identity if key not in OWN)
+    return replace(conditions, precision=None, identity=shared)
+
+
+def _name(backbone: Backbone | None, results: Sequence[Result]) -> str:
+    if backbone is not None:
+        return backbone_name(backbone)
+    names = {result.model.name for result in results}
+    return names.pop() if len(names) == 1 else "Networks of no known family"
+
+
 def _answers(
-    results: Sequence[Result], table: AccuracyTable, batch: int | None, several: bool
+    what: str, conditions: Conditions, results: Sequence[Result], table: AccuracyTable, batch: int | None
 ) -> tuple[Answer, ...]:
     batches = sorted({result.batch for result in results})
     first = candidates(results, table, batch if batch in batches else None)[0].batch
-    found = recognised(results[0].model)
-    what = backbone_name(found[0]) if found else "Networks of no known family"
-    if found is None and len({result.model.name for result in results}) == 1:
-        what = results[0].model.name
-    if several:
-        # Where there is more than one device, runtime or sensor, each has its own answer.
-        identity = results[0].identity
-        device = identity.get("sensor_gpu") or identity.get("device_name")
-        what += f" on {device}, {identity.get('backend')}"
-    return tuple(
-        _answer(what, candidates(results, table, each), each)
-        for each in (first, *(other for other in batches if other != first))
-    )
-
-
-def _answer(what: str, networks: Iterable[Candidate], batch: int) -> Answer:
-    every = tuple(networks)
-    prefer: Preference = "epf" if all(each.epf_j is not None for each in every) else "latency"
-    return Answer(what, batch, every, choose(every, Limits(), prefer))
+    found = []
+    for each in (first, *(other for other in batches if other != first)):
+        networks = candidates(results, table, each)
+        prefer: Preference = "epf" if all(network.epf_j is not None for network in networks) else "latency"
+        choice = choose(networks, Limits(), prefer)
+        members = tuple(result for result in results if result.batch == each)
+        found.append(Answer(what, conditions, each, networks, choice, members))
+    return tuple(found)

@@ -1,7 +1,7 @@
 """A choice among networks, as a person reads it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -58,8 +58,13 @@ def choice_tables(
     return Group(answer, Text(), table, *(Text(one_line(note), style="yellow") for note in notes))
 
 
-def answer_text(choice: Choice) -> str:
-    """Return the answer in a sentence: what should ship, what is as good, and how much worse the rest is."""
+def answer_text(choice: Choice, called: Callable[[str], str] = str) -> str:
+    """Return the answer in a sentence: what should ship, what is as good, and how much worse the rest is.
+
+    Args:
+        choice: The answer.
+        called: What to call a network, given its name.
+    """
     recommended = choice.recommended
     if recommended is None:
         return _no_network(choice)
@@ -69,15 +74,16 @@ def answer_text(choice: Choice) -> str:
         "latency": "lowest latency",
     }
     figure = what[choice.prefer] + (" of those that keep the limits" if choice.limited else "")
-    text = f"{recommended.name} has the {figure}"
+    name = called(recommended.name)
+    text = f"{name} has the {figure}"
     if len(choice.tied) > 1:
         if recommended.name != choice.tied[0]:
             by = "the cheapest" if choice.prefer == "accuracy" else "the most accurate"
-            text = f"{recommended.name} is {by} of those with nearly the {figure}"
-        others = ", ".join(name for name in choice.tied if name != recommended.name)
+            text = f"{name} is {by} of those with nearly the {figure}"
+        others = ", ".join(called(each) for each in choice.tied if each != recommended.name)
         text += f"; it cannot be told apart from {others}"
     if choice.next_best is not None and choice.margin is not None:
-        text += f"; {choice.next_best} is {_margin(choice.margin, choice.prefer)}"
+        text += f"; {called(choice.next_best)} is {_margin(choice.margin, choice.prefer)}"
     return f"{text}."
 
 

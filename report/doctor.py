@@ -7,22 +7,22 @@ from rich.text import Text
 from perframe.errors import one_line
 from perframe.profiler.characterise import SensorCharacter
 from perframe.profiler.doctor import Diagnosis, GpuAnswers
+from perframe.profiler.finding import Finding
 from perframe.report.style import plain_table
-from perframe.report.units import percent, quantity
+from perframe.report.units import fact, percent, quantity
 
 
 def diagnosis_table(diagnosis: Diagnosis) -> RenderableType:
     """Show what a machine can do."""
     machine = Table.grid(padding=(0, 2))
     for key, value in diagnosis.environment.items():
-        machine.add_row(key, "–" if value is None else str(value))
+        machine.add_row(key, Text(fact(key, value)))
     table = plain_table("What can be used here")
     for name in ("", "", "found", "what would mend it"):
         table.add_column(name, overflow="fold")
     for finding in diagnosis.findings:
-        mark = Text("✓", style="green") if finding.works else Text("✗", style="red")
         subject = f"{finding.topic} {one_line(finding.name)}"
-        table.add_row(mark, subject, Text(one_line(finding.what)), Text(one_line(finding.remedy)))
+        table.add_row(_mark(finding), subject, Text(one_line(finding.what)), Text(one_line(finding.remedy)))
     proof = Text(
         "perframe doctor --for profile --engine NAME tries a job, on a network of one layer.", style="dim"
     )
@@ -43,6 +43,13 @@ def character_table(sensor: str, found: SensorCharacter) -> RenderableType:
     }.items():
         table.add_row(key, Text(value))
     return table
+
+
+def _mark(finding: Finding) -> Text:
+    if finding.works:
+        return Text("✓", style="green")
+    # What is built here can run elsewhere.
+    return Text("~", style="yellow") if finding.builds else Text("✗", style="red")
 
 
 def _gpu_table(gpu: GpuAnswers) -> RenderableType:

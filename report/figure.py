@@ -10,7 +10,9 @@ from perframe.report.units import percent, quantity
 
 Number = float | int | None
 
-_UNIT = re.compile(r"(\d) (%|[GMkmµn]?(?:J|s|W|Hz|B|MAC/s)\b)")
+_UNIT = re.compile(r"(\d) (%|°C|[GMkmµn]?(?:J|s|W|Hz|B|MAC/s)\b)")
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
+_RULE = re.compile(r"\b([GgB]) = (\d)")
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,14 @@ class Cell:
         value: What it is sorted by; `None` sorts by the text, or last where other cells have numbers.
         bar: Share of the cell that is filled, between 0 and 1.
         style: Class of the bar.
+        tags: Marks before the text: what is written in each, and its class.
     """
 
     text: str
     value: Number = None
     bar: float | None = None
     style: str = "s0"
+    tags: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,14 @@ class DataTable:
         headings: Of the columns.
         rows: One cell per column.
         note: What is left out.
+        stacks: Whether it holds sentences: the cells of a row then stand one below the other on a phone.
     """
 
     caption: str
     headings: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
+    stacks: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,24 +102,28 @@ def table_html(table: DataTable, *, seen: bool = True) -> str:
         seen: Whether its caption is seen; otherwise it is there for screen readers only.
     """
     hidden = "" if seen else ' class="unseen"'
-    # Numbers stand to the right, one below the other.
-    numeric = [any(row[i].value is not None for row in table.rows) for i in range(len(table.headings))]
+    # Numbers stand to the right, one below the other; among sentences they do not.
+    numeric = [
+        not table.stacks and any(row[i].value is not None for row in table.rows)
+        for i in range(len(table.headings))
+    ]
     heads = "".join(
         f'<th scope="col"{" class=n" if right else ""}>{escaped(heading)}</th>'
         for heading, right in zip(table.headings, numeric, strict=True)
     )
-    rows = "".join(_row(row, numeric) for row in table.rows)
+    names = [f' data-h="{escaped(each)}"' if table.stacks else "" for each in table.headings]
+    rows = "".join(_row(row, numeric, names) for row in table.rows)
     note = f'<p class="note">{escaped(table.note)}</p>' if table.note else ""
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escaped(table.caption)}"><table class="sorts">'
+        f'<div class="scroll"><table class="sorts{" stacks" if table.stacks else ""}">'
         f"<caption{hidden}>{escaped(table.caption)}</caption>"
         f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>{note}"
     )
 
 
-def _row(row: Sequence[Cell], numeric: Sequence[bool]) -> str:
+def _row(row: Sequence[Cell], numeric: Sequence[bool], names: Sequence[str]) -> str:
     cells = []
-    for i, (cell, right) in enumerate(zip(row, numeric, strict=True)):
+    for i, (cell, right, name) in enumerate(zip(row, numeric, names, strict=True)):
         tag, scope = ("td", "") if i else ("th", ' scope="row"')
         value = "" if cell.value is None else f' data-v="{cell.value:.6g}"'
         bar, kinds = "", ["n"] if right else []
@@ -123,13 +133,17 @@ def _row(row: Sequence[Cell], numeric: Sequence[bool]) -> str:
                 f'<i class="bar {cell.style}" style="width:{100.0 * min(max(cell.bar, 0.0), 1.0):.1f}%"></i>'
             )
         kind = f' class="{" ".join(kinds)}"' if kinds else ""
-        cells.append(f"<{tag}{scope}{kind}{value}>{bar}{escaped(cell.text)}</{tag}>")
+        tags = "".join(
+            f'<span class="tag {escaped(style)}">{escaped(text)}</span> ' for text, style in cell.tags
+        )
+        cells.append(f"<{tag}{scope}{kind}{value}{name}>{bar}{tags}{prose(cell.text)}</{tag}>")
     return f"<tr>{''.join(cells)}</tr>"
 
 
 def prose(text: str) -> str:
-    """Return text as HTML in which no line ends between a number and its unit."""
-    return _UNIT.sub("\\1\u00a0\\2", escaped(text))
+    """Return text as HTML in which no line ends between a number and its unit, in G = 8 or in an option's name."""
+    kept = _RULE.sub("\\1\u00a0=\u00a0\\2", _UNIT.sub("\\1\u00a0\\2", escaped(text)))
+    return _OPTION.sub('<code class="option">\\g<0></code>', kept)
 
 
 def figure_html(figure: Figure, index: int) -> str:

@@ -111,5 +111,6 @@ def _panel(
             if (estimate.value, top1) in front
         ],
         [(estimate.value, top1) for _, estimate, top1 in points],
+        front,
     )
     return panel.drawing(f"{merit.name} against accuracy at batch {batch}: {len(points)} networks")

@@ -97,12 +97,17 @@ def _panel(
     title = f"{FAMILY_NAMES[series.backbone.family]}, {rule}, B = {series.batch}"
     width = 304.0 if columns == 3 else 400.0
     panel = Panel(
-        title, doubling(letter, curves[0]), axis, width=width, height=216.0, right=48.0, stamp=stamp
+        title, doubling(letter, curves[0]), axis, width=width, height=216.0, right=72.0, stamp=stamp
     )
     for curve, style in reversed(list(zip(curves, _STYLES, strict=True))):
         panel.line(curve.items(), style)
     for n, y in curves[0].items():
         panel.mark(n, y, 0, f"{letter} = {n}: {y:.3f} times the lowest")
     last = max(curves[0])
-    panel.ends([(c[last], name, style) for c, name, style in zip(curves, _NAMES, _STYLES, strict=True)])
+    panel.ends(
+        [
+            (curve[last], name, style, None if i else 0)
+            for i, (curve, name, style) in enumerate(zip(curves, _NAMES, _STYLES, strict=True))
+        ]
+    )
     return panel.drawing(f"Relative cost of {title}: here beside P100 and P4000")

@@ -1,6 +1,8 @@
 """Figures over many networks: what a frame costs against group size G and number of groups g."""
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from perframe.analysis.designs import Backbone
 from perframe.analysis.series import Series
@@ -14,10 +16,12 @@ from perframe.report.merit import (
     points_of,
     rule_name,
 )
-from perframe.report.panel import Drawing, Panel, shortened
+from perframe.report.panel import Drawing, End, Panel, shortened
 from perframe.report.units import quantity
 
 _NAMED_ROWS = 40
+# How far lines are drawn to the side of each other at most, as a share of the horizontal axis.
+_ASIDE = 0.03
 
 
 def against_groups(series: Sequence[Series], merit: Merit) -> Figure | None:
@@ -82,11 +86,12 @@ def _panel(
         return None
     letter, what = ("G", "group size G") if rule == "E2GC" else ("g", "number of groups g")
     title = f"{backbone_name(backbone)}, {rule}: constant {letter}"
-    panel = Panel(title, doubling(what, numbers), axis, right=54.0, stamp=merit.stamp(members))
-    ends = []
+    panel = Panel(title, doubling(what, numbers), axis, right=78.0, stamp=merit.stamp(members))
+    beside = _beside(numbers, len(lines))
+    ends: list[End] = []
     for i, (batch, points) in enumerate(lines.items()):
-        # A little to the side of each other, so that equal values stay apart.
-        aside = (max(numbers) / min(numbers)) ** (0.012 * (i - (len(lines) - 1) / 2.0))
+        # To the side of each other, so that equal values stay apart.
+        aside = beside ** (i - (len(lines) - 1) / 2.0)
         style = f"s{i % 6}"
         panel.line([(n * aside, estimate.value) for n, _, estimate in points], style)
         for n, network, estimate in points:
@@ -95,9 +100,20 @@ def _panel(
             told = merit.told(f"{rule_name(network)}, batch {batch}", estimate)
             panel.mark(n * aside, estimate.value, i, told)
         if points:
-            ends.append((points[-1][2].value, f"B = {batch}", style))
+            ends.append((points[-1][2].value, f"B = {batch}", style, i))
     panel.ends(ends)
     return panel.drawing(f"{merit.name} of {title}: {len(set(numbers))} networks at {len(lines)} batch sizes")
+
+
+def _beside(numbers: Sequence[int], lines: int) -> float:
+    """The ratio by which the points of one line are drawn beside those of the next.
+
+    A marker's width where there is room, and never so far that what belongs to one number reaches that of another.
+    """
+    ordered = sorted(set(numbers))
+    width = math.log(ordered[-1] / ordered[0])
+    room = min(0.1 * width, *(math.log(b / a) / 2.0 for a, b in pairwise(ordered)))
+    return math.exp(min(_ASIDE * width, room / max(lines - 1, 1)))
 
 
 def _lowest(backbone: Backbone, members: Sequence[Series], merit: Merit) -> str:

@@ -17,10 +17,10 @@ _ROWS = 120
 _POINTS = 300
 _ROW_PX = 14.0
 _LEGEND = (
-    ("grouped", "s0"),
-    ("other conv, fc", "dense"),
-    ("no MACs", "other"),
-    ("added by the runtime", "s1"),
+    ("grouped", "area s0"),
+    ("other conv, fc", "area dense"),
+    ("no MACs", "area other"),
+    ("added by the runtime", "area s1"),
 )
 
 

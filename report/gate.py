@@ -6,6 +6,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from perframe.analysis.comparable import ENERGY_KIND
 from perframe.analysis.metrics import METRICS
 from perframe.analysis.verdict import Change, Difference, Evidence, Judgement, Moved, Verdict
 from perframe.errors import one_line
@@ -67,10 +68,9 @@ def why(verdict: Verdict) -> list[str]:
     lines += [_differs(each) for each in verdict.differences]
     lines += [f"{each.code}: {one_line(each.message)} {one_line(each.hint)}" for each in verdict.findings]
     if verdict.outcome == "incomparable" and verdict.differences:
-        keys = " ".join(f"--ignore {each.key}" for each in verdict.differences)
-        lines.append(f"Measure both alike; or, where it is meant to differ: {keys}.")
+        lines.append(_alike(verdict))
     if verdict.change is not None and verdict.evidence is not None:
-        lines.append(f"{_bound(verdict, verdict.change)} {_basis(verdict.evidence)}")
+        lines.append(f"{_bound(verdict, verdict.change, verdict.evidence)} {_basis(verdict.evidence)}")
         if verdict.outcome == "inconclusive":
             lines.append(_advice(verdict, verdict.change, verdict.evidence))
     if verdict.moved:
@@ -81,9 +81,18 @@ def why(verdict: Verdict) -> list[str]:
 
 
 def remarks(judgement: Judgement) -> list[str]:
-    """Return what holds for all verdicts: what was ignored, and notes."""
-    ignored = [f"ignored: {_differs(each)}" for each in judgement.ignored]
-    return [*ignored, *(f"note: {one_line(each)}" for each in judgement.notes)]
+    """Return what holds for all verdicts: what was ignored."""
+    return [f"ignored: {_differs(each)}" for each in judgement.ignored]
+
+
+def _alike(verdict: Verdict) -> str:
+    """What to do about results that differ."""
+    keys = [each.key for each in verdict.differences]
+    if METRICS[verdict.threshold.metric].is_energy and ENERGY_KIND in keys:
+        # Modelled joules are never compared with measured ones, whatever is ignored.
+        return "Measure both alike."
+    ignored = " ".join(f"--ignore {key}" for key in keys)
+    return f"Measure both alike; or, where it is meant to differ: {ignored}."
 
 
 def _change(change: Change) -> str:
@@ -92,8 +101,10 @@ def _change(change: Change) -> str:
     return f"{_signed(change.value)} [{_signed(change.low)}, {_signed(change.high)}]"
 
 
-def _bound(verdict: Verdict, change: Change) -> str:
+def _bound(verdict: Verdict, change: Change, evidence: Evidence) -> str:
     """What the interval proves."""
+    if evidence.source == "unknown":
+        return "Nothing bounds the change: one run says nothing about how far runs differ."
     if change.low is None or change.high is None:
         return "Nothing bounds the change: the baseline cannot be told from zero."
     what = "change" if verdict.threshold.maximum is None else "distance to the limit"
@@ -111,14 +122,17 @@ def _basis(evidence: Evidence) -> str:
     runs = _counted(evidence.current, "run")
     if evidence.baseline:
         runs += f" against {evidence.baseline}"
-    return f"From {runs}; spread between runs {spread}, {evidence.source}."
+    known = "" if evidence.source == "unknown" else f"; spread between runs {spread}, {evidence.source}"
+    return f"From {runs}{known}."
 
 
 def _advice(verdict: Verdict, change: Change, evidence: Evidence) -> str:
+    if evidence.source == "unknown":
+        return "Measure several runs of each, state --run-spread, or measure both in turn with --against."
     if evidence.source == "assumed":
         return (
-            f"One run on a side cannot tell how far runs differ ({percent(evidence.spread)} is assumed): give several"
-            " runs and several --baseline, state --run-spread, or measure both in turn with --against."
+            f"One run says nothing about how far runs differ ({percent(evidence.spread)} is assumed): give several,"
+            " or state --run-spread."
         )
     times = _times_as_many(verdict, change)
     if times is None:
@@ -128,6 +142,8 @@ def _advice(verdict: Verdict, change: Change, evidence: Evidence) -> str:
     more = math.ceil(times * max(evidence.current, evidence.baseline))
     if evidence.design == "pairs":
         return f"About {more} pairs would tell: --max-pairs {more} and a --budget-s that allows them."
+    if not evidence.baseline:
+        return f"About {more} runs would tell."
     return f"About {more} runs on each side would tell; or measure both in turn with --against."
 
 

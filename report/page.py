@@ -9,6 +9,7 @@ import hashlib
 import perframe
 from perframe.analysis.series import Series
 from perframe.report.collect import Collected
+from perframe.report.conditions import titled
 from perframe.report.figure import Figure, figure_html, table_html
 from perframe.report.figure_accuracy import against_accuracy
 from perframe.report.figure_shape import beside_published
@@ -19,7 +20,7 @@ from perframe.report.section_answer import answer_section
 from perframe.report.section_findings import findings_section
 from perframe.report.section_networks import layers_section, power_section
 from perframe.report.section_quality import quality_section
-from perframe.report.section_setup import environment_section, reproduce_section, told_conditions
+from perframe.report.section_setup import environment_section, reproduce_section
 from perframe.report.theme import asset, page_style
 
 # Sets of conditions whose figures are drawn; all are in the tables.
@@ -137,22 +138,22 @@ def _energy_title(collected: Collected) -> str:
 
 def _energy(collected: Collected, figures: Figures) -> str:
     parts = []
-    for series, heading in _by_conditions(collected):
+    for series, where in _by_conditions(collected):
         merit = best_known(series)
         drawn = (against_groups(series, merit), by_name(series, merit), beside_published(series, merit))
-        shown = figures.html(*drawn)
+        shown = figures.html(*(titled(each, where) for each in drawn))
         if drawn[0] is None and drawn[1] is None:
             # One network gives no curve; its figures are worth a table all the same.
             shown = table_html(everything_measured(series)) + shown
-        parts.append(heading + shown)
+        parts.append(_heading(where) + shown)
     return "".join(parts)
 
 
 def _accuracy(collected: Collected, figures: Figures) -> str:
     parts = []
-    for series, heading in _by_conditions(collected):
-        if drawn := figures.html(against_accuracy(series, collected.table)):
-            parts.append(heading + drawn)
+    for series, where in _by_conditions(collected):
+        if drawn := figures.html(titled(against_accuracy(series, collected.table), where)):
+            parts.append(_heading(where) + drawn)
     networks = [network for each in collected.series for network in each.networks]
     if parts or any(collected.table.of(network.model) is not None for network in networks) or not networks:
         return "".join(parts)
@@ -163,11 +164,9 @@ def _accuracy(collected: Collected, figures: Figures) -> str:
 
 
 def _by_conditions(collected: Collected) -> list[tuple[tuple[Series, ...], str]]:
-    """Every set of conditions that is drawn, with its heading where there are several."""
-    every = collected.conditions
-    headings = told_conditions(every)
-    several = len(every) > 1
-    return [
-        (collected.under(each), f"<h3>{escaped(headings[each])}</h3>" if several else "")
-        for each in every[:_CONDITIONS]
-    ]
+    """Every set of conditions that is drawn, with what to call it where there are several."""
+    return [(collected.under(each), collected.where(each)) for each in collected.conditions[:_CONDITIONS]]
+
+
+def _heading(where: str) -> str:
+    return f"<h3>{escaped(where)}</h3>" if where else ""

@@ -4,14 +4,18 @@ Colours come from classes alone (`s0` to `s5` for series), so that a page can be
 """
 
 import html
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from perframe.errors import one_line
 from perframe.report.axes import Axis
 from perframe.report.theme import figure_style
 
 Point = tuple[float, float]
+# Value of the vertical axis, name, style and marker of a line; `None` for one without markers.
+End = tuple[float, str, str, int | None]
 Box = tuple[float, float, float, float]
 
 # Mean width of a character of the figures' text, in pixels: SVG cannot be asked.
@@ -25,6 +29,22 @@ _SHAPES = (
     "M-1.5,-4.5h3v3h3v3h-3v3h-3v-3h-3v-3h3z",
 )
 SERIES = len(_SHAPES)
+# Length of the piece of a line that stands before its name.
+_SAMPLE = 18.0
+# A line is kept clear of names by points so far apart.
+_CLEAR = 4.0
+# Where a name may stand beside its point, the best first: its end that is near, which share of it lies to the left of
+# that, and how far to the right and below the point.
+_START, _MIDDLE, _END = ("start", 0.0), ("middle", 0.5), ("end", 1.0)
+_BESIDE = (
+    (_START, 8.0, 4.0),
+    (_END, -8.0, 4.0),
+    (_START, 8.0, 9.0),
+    (_START, 7.0, 16.0),
+    (_END, -7.0, -6.0),
+    (_MIDDLE, 0.0, -9.0),
+    (_MIDDLE, 0.0, 19.0),
+)
 
 
 def escaped(text: str) -> str:
@@ -146,10 +166,13 @@ class Panel:
         self, x: float, y: float, series: int, title: str, *, hollow: bool = False, style: str = ""
     ) -> None:
         """Put the marker of a series on a point, with a text that shows when one points at it."""
+        kind = f"{'hollow' if hollow else 'mark'} {style or f's{series % SERIES}'}"
+        self._marker(self.px(x), self.py(y), series, kind, f"<title>{escaped(title)}</title>")
+
+    def _marker(self, x: float, y: float, series: int, kind: str, title: str = "") -> None:
+        shape = _SHAPES[series % SERIES]
         self._marks.append(
-            f'<path class="{"hollow" if hollow else "mark"} {style or f"s{series % SERIES}"}"'
-            f' transform="translate({self.px(x):.1f} {self.py(y):.1f})" d="{_SHAPES[series % SERIES]}">'
-            f"<title>{escaped(title)}</title></path>"
+            f'<path class="{kind}" transform="translate({x:.1f} {y:.1f})" d="{shape}">{title}</path>'
         )
 
     def block(self, x: Point, y: Point, style: str, title: str) -> None:
@@ -166,49 +189,75 @@ class Panel:
             f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escaped(text)}</text>'
         )
 
-    def ends(self, labels: Sequence[tuple[float, str, str]]) -> None:
+    def ends(self, labels: Sequence[End]) -> None:
         """Write the names of lines at their right ends, moved apart where they would overlap.
 
-        Args:
-            labels: Value of the vertical axis, name and style of each.
+        A piece of its line with its marker stands before each name, so that it is not told by its colour alone.
         """
         ordered = sorted(labels, key=lambda each: self.py(each[0]))
-        places = apart([self.py(value) + 4.0 for value, _, _ in ordered], 14.0, self.bottom + 4.0)
-        for place, (_, name, style) in zip(places, ordered, strict=True):
-            self.text(self.right + 6.0, place, name, f"own {style}")
+        places = apart([self.py(each[0]) + 4.0 for each in ordered], 14.0, self.bottom + 4.0)
+        start = self.right + 8.0
+        for place, (_, name, style, series) in zip(places, ordered, strict=True):
+            self._marks.append(f'<path class="line {style}" d="M{start:.1f},{place - 4.0:.1f}h{_SAMPLE:g}"/>')
+            if series is not None:
+                self._marker(start + _SAMPLE / 2.0, place - 4.0, series, f"mark {style}")
+            self.text(start + _SAMPLE + 5.0, place, name, f"own {style}")
 
-    def annotate(self, labels: Sequence[tuple[float, float, str]], points: Sequence[Point]) -> None:
-        """Write names beside points, where there is room; a name for which there is none is left to its mark's title.
+    def annotate(
+        self,
+        labels: Sequence[tuple[float, float, str]],
+        points: Sequence[Point],
+        line: Sequence[Point] = (),
+    ) -> None:
+        """Write names beside points where there is room, each nearer to its point than to any other.
+
+        A name for which there is none is left to its mark's title.
 
         Args:
             labels: Point, as values, and its name.
-            points: Everything that must not be written over.
+            points: What must not be written over.
+            line: What joins points, and must not be written over either.
         """
-        taken = [(self.px(x) - 5.0, self.py(y) - 5.0, self.px(x) + 5.0, self.py(y) + 5.0) for x, y in points]
-        for x, y, name in labels:
-            width = CHARACTER * len(name)
-            for dx, dy in (
-                (8.0, 4.0),
-                (-8.0 - width, 4.0),
-                (-width / 2.0, -9.0),
-                (7.0, 16.0),
-                (-7.0 - width, -6.0),
-            ):
-                left, base = self.px(x) + dx, self.py(y) + dy
+        marks = [(self.px(x), self.py(y)) for x, y in points]
+        taken = [(x - 5.0, y - 5.0, x + 5.0, y + 5.0) for x, y in marks]
+        for (ax, ay), (bx, by) in pairwise((self.px(x), self.py(y)) for x, y in line):
+            pieces = math.ceil(math.hypot(bx - ax, by - ay) / _CLEAR)
+            for i in range(1, pieces):
+                x, y = ax + (bx - ax) * i / pieces, ay + (by - ay) * i / pieces
+                taken.append((x - 1.0, y - 1.0, x + 1.0, y + 1.0))
+        for value, height, name in labels:
+            x, y, width = self.px(value), self.py(height), CHARACTER * len(name)
+            for (anchor, share), dx, dy in _BESIDE:
+                near, base = x + dx, y + dy
+                left = near - share * width
                 box = (left, base - 10.0, left + width, base + 2.0)
-                inside = box[0] >= self.left and box[2] <= self.right and box[1] >= self.top - 8.0
-                if inside and not any(_overlap(box, other) for other in taken):
-                    self.text(left, base, name, "tick")
+                own = all(math.dist((near, base - 4.0), mark) >= math.hypot(dx, dy - 4.0) for mark in marks)
+                across = box[0] >= self.left and box[2] <= self.right
+                inside = across and box[1] >= self.top - 8.0 and box[3] <= self.bottom
+                if own and inside and not any(_overlap(box, other) for other in taken):
+                    self.text(near, base, name, "tick", anchor)
                     taken.append(box)
                     break
+
+    def moments(self, named: Sequence[tuple[float, str]]) -> None:
+        """Mark values of the horizontal axis by lines with names at their tops, each lower where they are close."""
+        taken: list[Box] = []
+        for value, name in sorted(named):
+            x, width, top = self.px(value), CHARACTER * len(name), self.top - 4.0
+            left = x + 3.0 if x + 3.0 + width <= self.right else x - 3.0 - width
+            while any(_overlap((left, top, left + width, top + 12.0), other) for other in taken):
+                top += 12.0
+            taken.append((left, top, left + width, top + 12.0))
+            self._marks.append(f'<path class="line quiet thin" d="M{x:.1f},{top:.1f}V{self.bottom:.1f}"/>')
+            self.text(left, top + 9.0, name, "tick")
 
     def legend(self, items: Sequence[tuple[str, str]]) -> None:
         """Say what the colours of areas mean, under the title: name and style of each."""
         x = 0.0
         for name, style in items:
-            self._marks.append(f'<rect class="area {style}" x="{x:.1f}" y="24" width="10" height="10"/>')
+            self._marks.append(f'<rect class="{style}" x="{x:.1f}" y="24" width="10" height="10"/>')
             self.text(x + 14.0, 33.0, name, "tick")
-            x += 26.0 + 5.7 * len(name)
+            x += 30.0 + 5.9 * len(name)
 
     def drawing(self, label: str) -> Drawing:
         """Return the finished plot; `label` says what it shows."""

@@ -60,7 +60,8 @@ def _accuracy(accuracy: Accuracy | None) -> str:
     if accuracy is None:
         return "too few to tell"
     worst = f"worst {100.0 * accuracy.worst:+.0f} % at {one_line(accuracy.worst_network)}"
-    return f"{percent(accuracy.mean)}, {worst}"
+    held = f"interval held {accuracy.covered} of {accuracy.networks}"
+    return f"{percent(accuracy.mean)}, {worst}\n{held}"
 
 
 def _cautions(predictions: Sequence[Prediction]) -> list[str]:

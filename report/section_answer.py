@@ -1,5 +1,7 @@
 """The first section of a report: what should ship."""
 
+from collections import Counter
+
 from perframe.analysis.candidates import Candidate
 from perframe.profiler.stats import Estimate
 from perframe.report.answer import Answer
@@ -42,18 +44,28 @@ def _card(answer: Answer) -> str:
     )
     notes = "".join(f"<li>{prose(note)}</li>" for note in choice.notes)
     alone = len(answer.candidates) == 1
-    why = "The only network here: nothing to choose from." if alone else answer_text(choice)
-    rule = rule_of(picked)
-    size = "" if len(rule) <= _SHORT else " long"
+    names = _called(answer)
+    why = (
+        "The only network here: nothing to choose from." if alone else answer_text(choice, names.__getitem__)
+    )
+    name = names[picked.name]
+    size = "" if len(name) <= _SHORT else " long"
     return (
         f'<article class="answer"><h3>{escaped(answer.what)}, batch {answer.batch}</h3>'
-        f'<p class="pick{size}">{escaped(rule)}</p><p class="why">{prose(why)}</p>'
+        f'<p class="pick{size}">{escaped(name)}</p><p class="why">{prose(why)}</p>'
         f"<dl>{rows}</dl>{f'<ul>{notes}</ul>' if notes else ''}</article>"
     )
 
 
-def rule_of(candidate: Candidate) -> str:
-    """Return the rule that a network's groups follow, and its precision where that is not fp32."""
+def _called(answer: Answer) -> dict[str, str]:
+    """What to call the networks of an answer, by their names: the rule alone, where no other follows the same."""
+    rules = {each.name: _rule(each) for each in answer.candidates}
+    counted = Counter(rules.values())
+    return {name: rule if counted[rule] == 1 else name for name, rule in rules.items()}
+
+
+def _rule(candidate: Candidate) -> str:
+    """The rule that a network's groups follow, and its precision where that is not fp32."""
     model = candidate.model
     precision = "" if model.precision in (None, "fp32") else f", {model.precision}"
     if model.group_size is not None:
@@ -88,14 +100,14 @@ def _every_batch(collected: Collected) -> str:
     for answer in (
         each for several in collected.answers for each in sorted(several, key=lambda one: one.batch)
     ):
-        picked = answer.picked
-        tied = [name for name in answer.choice.tied if name != picked.name]
+        picked, names = answer.picked, _called(answer)
+        tied = [names[name] for name in answer.choice.tied if name != picked.name]
         more = f" and {len(tied) - _TIED_SHOWN} more" if len(tied) > _TIED_SHOWN else ""
         rows.append(
             (
                 Cell(answer.what),
                 number(answer.batch),
-                Cell(rule_of(picked)),
+                Cell(names[picked.name]),
                 measured(picked.epf_j, "J"),
                 measured(picked.latency_s.value / answer.batch, "s"),
                 number(picked.top1_percent, ".2f"),

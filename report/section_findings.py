@@ -3,18 +3,21 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from perframe.analysis.findings import Finding, Findings, Outcome
+from perframe.analysis.findings import Finding, Findings
+from perframe.analysis.judge import Outcome
+from perframe.analysis.regimes import SideBySide
 from perframe.analysis.series import Conditions
 from perframe.profiler.stats import Estimate
 from perframe.report.figure import Cell, DataTable, number, table_html
 from perframe.report.panel import escaped
+from perframe.report.style import with_interval
 
 _STYLES = {"holds": "good", "stronger": "good", "weaker": "warning", "reversed": "invalid"}
 _ORDER: tuple[Outcome, ...] = ("holds", "stronger", "weaker", "reversed", "inconclusive", "not tested")
 
 
 def findings_section(findings: Findings | None, conditions: Sequence[Conditions]) -> str:
-    """Return a line per claim, and every judgement to unfold.
+    """Return a line per claim, every judgement to unfold, and what networks cost in both regimes.
 
     Args:
         findings: What was found; `None` where nothing could be judged.
@@ -26,7 +29,8 @@ def findings_section(findings: Findings | None, conditions: Sequence[Conditions]
     untested = [each for each in findings.findings if each not in tested]
     parts = [
         '<p class="lead">Each claim of the E2GC authors, about energy while training, judged on the results at hand: it'
-        " holds or is reversed only where the whole 95 % interval says so.</p>"
+        " holds or is reversed only where the whole 95 % interval says so, and is weaker where as large an effect as"
+        " published is excluded.</p>"
     ]
     if any(one.energy_kind == "modelled" for each in tested for one in each.judged):
         parts.append(
@@ -34,14 +38,16 @@ def findings_section(findings: Findings | None, conditions: Sequence[Conditions]
             " this device.</p>"
         )
     if tested:
+        lines = tuple(_line(each) for each in tested)
+        claims = DataTable(
+            "Published claims and what the results say", ("claim", "here", "published"), lines, stacks=True
+        )
         parts.append(
-            '<div class="scroll" tabindex="0" role="region" aria-label="Published claims"><table>'
-            '<caption class="unseen">Published claims and what the results say</caption><thead><tr>'
-            '<th scope="col">claim</th><th scope="col">here</th><th scope="col">published</th></tr></thead>'
-            f"<tbody>{''.join(_line(each) for each in tested)}</tbody></table></div>"
+            f"{table_html(claims, seen=False)}"
             "<details><summary>Every judgement, with its interval</summary>"
             f"{table_html(_judgements(tested, conditions))}</details>"
         )
+    parts += [table_html(_both(each)) for each in findings.regimes]
     if untested:
         told = "".join(f"<li>{escaped(each.claim.statement)} {_needs(each)}</li>" for each in untested)
         count = "1 claim" if len(untested) == 1 else f"{len(untested)} claims"
@@ -51,18 +57,15 @@ def findings_section(findings: Findings | None, conditions: Sequence[Conditions]
     return "".join(parts)
 
 
-def _line(finding: Finding) -> str:
+def _line(finding: Finding) -> tuple[Cell, ...]:
     counted = Counter(each.outcome for each in finding.judged)
     several = f" of {len(finding.judged)}" if len(finding.judged) > 1 else ""
-    tags = "".join(
-        f'<span class="tag {_STYLES.get(outcome, "")}">{outcome}{several and f" {counted[outcome]}{several}"}</span>'
+    tags = tuple(
+        (f"{outcome} {counted[outcome]}{several}" if several else outcome, _STYLES.get(outcome, ""))
         for outcome in _ORDER
         if counted[outcome]
     )
-    return (
-        f'<tr><th scope="row">{escaped(finding.claim.statement)}</th><td>{tags}</td>'
-        f"<td>{escaped(finding.claim.published or '–')}</td></tr>"
-    )
+    return (Cell(finding.claim.statement), Cell("", tags=tags), Cell(finding.claim.published or "–"))
 
 
 def _needs(finding: Finding) -> str:
@@ -96,7 +99,30 @@ def _judgements(tested: Sequence[Finding], conditions: Sequence[Conditions]) -> 
         "least detectable",
         "by chance",
     )
-    return DataTable("Effects are positive where the claim is right", headings, tuple(rows))
+    return DataTable(
+        "Effects are positive where the claim is right",
+        headings,
+        tuple(rows),
+        "Published, for a correlation: where it would lie if the published energies were as uncertain as those here.",
+    )
+
+
+def _both(both: SideBySide) -> DataTable:
+    rows = tuple(
+        (
+            Cell(each.name),
+            Cell(with_interval(each.training_j, "J"), each.training_j.value),
+            Cell(with_interval(each.deployed_j, "J"), each.deployed_j.value),
+            Cell(with_interval(each.ratio, ""), each.ratio.value),
+        )
+        for each in both.networks
+    )
+    return DataTable(
+        f"The same networks in training and deployed, by one sensor ({both.energy_kind})",
+        ("network", "EPF training", "EPF deployed", "training / deployed"),
+        rows,
+        f"Training: {both.training}. Deployed: {both.deployed}.",
+    )
 
 
 def _effect(effect: Estimate | None, unit: str) -> str:

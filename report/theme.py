@@ -1,7 +1,8 @@
 """Colours and style sheets, the same for a page and for a figure in a file of its own.
 
 The colours of series begin with those of M. Okabe and K. Ito (Color Universal Design, 2008), darkened or lightened
-until each has a contrast of 3 to its background; a series is told by its marker too.
+until each has a contrast of 4.5 to its background, as its name is written in it; a series is told by its marker too.
+What is only drawn has a contrast of 3.
 """
 
 import re
@@ -20,13 +21,13 @@ LIGHT: Mapping[str, str] = {
     "warn": "#8f4700",
     "bad": "#b3261e",
     "s0": "#0072b2",
-    "s1": "#d55e00",
+    "s1": "#c25100",
     "s2": "#00815c",
     "s3": "#b0568a",
     "s4": "#8a6d00",
     "s5": "#56606b",
-    "dense": "#93a5b6",
-    "other": "#cdd3d9",
+    "dense": "#6f8294",
+    "other": "#8b939c",
 }
 
 DARK: Mapping[str, str] = {
@@ -45,8 +46,8 @@ DARK: Mapping[str, str] = {
     "s3": "#d992bd",
     "s4": "#d6bb4a",
     "s5": "#a9b4bf",
-    "dense": "#6b7d8f",
-    "other": "#454d56",
+    "dense": "#74879a",
+    "other": "#7d8790",
 }
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif"
@@ -76,4 +77,9 @@ def figure_style() -> str:
 
 def _compact(css: str) -> str:
     without_comments = re.sub(r"/\*.*?\*/", "", css, flags=re.DOTALL)
-    return re.sub(r"\s*([{};:,>])\s*", r"\1", re.sub(r"\s+", " ", without_comments)).strip()
+    # What stands in quotes is text.
+    return re.sub(
+        r"(\"[^\"]*\")|\s*([{};:,>])\s*",
+        lambda found: found[1] or found[2],
+        re.sub(r"\s+", " ", without_comments),
+    ).strip()

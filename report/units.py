@@ -2,7 +2,11 @@
 
 import math
 
+from perframe.errors import one_line
+
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
+# How the names of a result's facts say their unit.
+_UNITS = {"_hz": "Hz", "_bytes": "B", "_w": "W", "_s": "s"}
 
 
 def quantity(value: float | None, unit: str, digits: int = 3) -> str:
@@ -54,3 +58,13 @@ def percent(value: float | None, digits: int = 1) -> str:
 def shape_text(shape: tuple[int, ...]) -> str:
     """Return a shape as the command line takes it: (3, 224, 224) -> "3x224x224"."""
     return "x".join(map(str, shape))
+
+
+def fact(name: str, value: str | float | None) -> str:
+    """Return a fact of an environment or identity, whose name may end in its unit: `memory_bytes` -> "25.3 GB"."""
+    if value is None or isinstance(value, str):
+        return one_line(value or "–")
+    unit = next((unit for ending, unit in _UNITS.items() if name.endswith(ending)), None)
+    if unit is not None:
+        return quantity(value, unit)
+    return f"{value:.0f}" if float(value).is_integer() else f"{value:g}"

@@ -212,8 +212,9 @@ def test_a_change_that_costs_no_more_passes_and_is_told_everywhere(job: Job) -> 
 def test_a_dearer_model_fails_with_the_code_of_a_regression(job: Job) -> None:
     # A folder with a blank, and one file of it.
     (job.folder / "main").rename(job.folder / "base line")
+    stated = {"PERFRAME_GATE_RUN_SPREAD": "1%"}
     for baseline in ("base line", "base line/run-1.json"):
-        ended = job.step("Gate", RESULTS="dearer", BASELINE=baseline, INCONCLUSIVE="warn")
+        ended = job.step("Gate", RESULTS="dearer", BASELINE=baseline, INCONCLUSIVE="warn", **stated)
         assert ended.returncode == 3, ended.stdout + ended.stderr
     assert "REGRESSION" in ended.stdout and "::error" not in ended.stdout
 
@@ -266,6 +267,30 @@ def test_a_model_that_is_missing_ends_the_measurement(job: Job) -> None:
     assert ended.returncode == 5 and "nothing.onnx" in ended.stderr
 
 
+def test_an_invalid_measurement_is_left_to_the_gate_and_is_no_baseline(job: Job) -> None:
+    lines = "".join(f"{hundredths / 100},50.0\n" for hundredths in range(4000))
+    (job.folder / "stuck.csv").write_text(f"t_s,power_w\n{lines}")
+    stuck = {
+        "MODEL": "model.onnx",
+        "RESULTS": "stuck",
+        "RUNS": "1",
+        "PERFRAME_PROFILE_SENSOR": "replay:stuck.csv",
+    }
+    ended = job.step("Measure", **stuck, GATED="false")
+    assert ended.returncode == 8 and "stands still" in ended.stderr
+    (job.folder / "stuck").rename(job.folder / "before")
+    ended = job.step("Measure", **stuck, GATED="true")
+    assert ended.returncode == 0, ended.stderr
+    ended = job.step("Gate", RESULTS="stuck", BASELINE="before", INCONCLUSIVE="warn")
+    assert ended.returncode == 8 and "stands still" in ended.stdout
+
+
+def test_a_measurement_is_gated_exactly_where_a_gate_follows() -> None:
+    steps = {each["name"]: each for each in action()["runs"]["steps"]}
+    gated = steps["Measure"]["env"]["GATED"].removeprefix("${{ ").removesuffix(" }}")
+    assert steps["Gate"]["if"] == f"inputs.against == '' && ({gated})"
+
+
 def test_a_step_that_is_none(job: Job) -> None:
     ended = job.bash(f'"{SCRIPT}" measure model.onnx')
     assert ended.returncode == 2 and len(ended.stderr.splitlines()) == 2
@@ -298,10 +323,10 @@ def test_the_verdict_is_one_comment(job: Job, comment: str, method: str) -> None
     (job.folder / "results" / "gate.md").write_text("### perframe gate: pass\n")
     calls, body = job.folder / "calls", job.folder / "body"
     told = {"GITHUB_REPOSITORY": "o/r", "GH_CALLS": str(calls), "GH_BODY": str(body), "GH_COMMENT": comment}
-    ended = job.bash(f'"{SCRIPT}" comment results 7', **told)
+    ended = job.bash(f'"{SCRIPT}" comment results small 7', **told)
     assert ended.returncode == 0, ended.stderr
     assert f"--method {method}" in calls.read_text().splitlines()[-1]
-    assert body.read_text() == "<!-- perframe: results -->\n### perframe gate: pass\n"
+    assert body.read_text() == "<!-- perframe: small -->\n### perframe gate: pass\n"
 
 
 def test_the_baseline_is_the_artifact_of_the_default_branch(job: Job) -> None:
@@ -315,27 +340,95 @@ def test_the_baseline_is_the_artifact_of_the_default_branch(job: Job) -> None:
     }
     ended = job.bash(f'"{SCRIPT}" baseline perframe-baseline perframe-results', **told, GH_RUN="123")
     assert ended.returncode == 0, ended.stderr
-    assert "run download 123" in (job.folder / "calls").read_text()
+    listed, downloaded = (job.folder / "calls").read_text().splitlines()
+    # A pull request from a fork's main is on a branch main too.
+    assert "--branch main" in listed and "--event push" in listed
+    assert "run download 123" in downloaded and "--name perframe-results" in downloaded
     assert job.step("Gate", RESULTS="same", BASELINE="").returncode == 0
     ended = job.bash(f'"{SCRIPT}" baseline again perframe-results', **told, GH_RUN="")
     assert ended.returncode == 5 and "main" in ended.stderr
+    job.program("gh", '#!/bin/sh\n[ "$2" = list ] && echo 123\n')
+    ended = job.bash(f'"{SCRIPT}" baseline again perframe-results', **told)
+    assert ended.returncode == 5 and "expire" in ended.stderr
+
+
+@pytest.mark.parametrize("step", ["baseline base perframe-results", "comment main small 7"])
+def test_a_runner_without_githubs_command(job: Job, step: str) -> None:
+    (job.folder / "main" / "gate.md").write_text("pass\n")
+    told = {"GITHUB_REPOSITORY": "o/r", "GITHUB_WORKFLOW": "energy", "DEFAULT_BRANCH": "main"}
+    ended = job.bash(f'"{SCRIPT}" {step}', **told, PATH=str(path_without(job.folder / "tools", "gh")))
+    assert ended.returncode == 6
+    assert ended.stderr.startswith("error: gh: ") and len(ended.stderr.splitlines()) == 2
+
+
+def path_without(folder: Path, name: str) -> Path:
+    """A folder with what the script runs, but for one program."""
+    folder.mkdir()
+    for each in {"bash", "cat", "gh", "head", "rm"} - {name}:
+        if (found := shutil.which(each)) is not None:
+            (folder / each).symlink_to(found)
+    return folder
+
+
+def test_the_baseline_is_found_before_anything_is_measured() -> None:
+    names = [each["name"] for each in action()["runs"]["steps"]]
+    assert names.index("Fetch the baseline") < names.index("Measure") < names.index("Gate")
 
 
 # --- GitLab -------------------------------------------------------------------------------------------------------
 
 
-def run_gitlab(job: Job, branch: str) -> "subprocess.CompletedProcess[str]":
-    lines = [line.replace("for run in 1 2 3", "for run in 1") for line in gitlab()["script"]]
-    told = {"CI_COMMIT_BRANCH": branch, "CI_DEFAULT_BRANCH": "main", **gitlab()["variables"]}
+def run_gitlab(job: Job, part: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    lines = [line.replace("for run in 1 2 3", "for run in 1") for line in gitlab()[part]]
+    told = {**gitlab()["variables"], "MODEL": "model.onnx", "CI_DEFAULT_BRANCH": "main", **environment}
     return job.bash("\n".join(lines), **told)
 
 
 def test_the_gitlab_job_runs_as_it_is_written(job: Job, dearer: Path) -> None:
-    ended = run_gitlab(job, "main")
+    ended = run_gitlab(job, "script", CI_COMMIT_BRANCH="main")
     assert ended.returncode == 0, ended.stderr
     assert "next baseline" in ended.stdout
     (job.folder / "perframe-results").rename(job.folder / "perframe-baseline")
     (job.folder / "model.onnx").write_bytes(dearer.read_bytes())
-    assert run_gitlab(job, "change").returncode == 3
+    assert run_gitlab(job, "script", PERFRAME_GATE_RUN_SPREAD="1%").returncode == 3
     report = gitlab()["artifacts"]["reports"]["junit"]
     assert "<failure" in (job.folder / report).read_text()
+
+
+def test_the_gitlab_job_exports_a_checkpoint(job: Job, checkpoint: Path) -> None:
+    told = {"PERFRAME_EXPORT_INPUT": "3x64x64", "PERFRAME_EXPORT_PARITY": "0"}
+    ended = run_gitlab(job, "script", MODEL=str(checkpoint), CI_COMMIT_BRANCH="main", **told)
+    assert ended.returncode == 0, ended.stderr
+    document = json.loads((job.folder / "perframe-results" / "run-1.json").read_text())
+    assert document["model"]["group_size"] == 8
+
+
+CURL = """#!/usr/bin/env bash
+# Stands in for curl, and remembers what it was told.
+printf '%s\\n' "$@" >called
+"""
+
+
+@pytest.mark.parametrize(
+    ("token", "merge_request", "told"), [("secret", "7", True), ("", "7", False), ("secret", "", False)]
+)
+def test_the_gitlab_job_comments_with_a_token_only(
+    job: Job, token: str, merge_request: str, told: bool
+) -> None:
+    job.program("curl", CURL)
+    (job.folder / "perframe-results").mkdir()
+    (job.folder / "perframe-results" / "gate.md").write_text("### perframe gate: pass\n")
+    ended = run_gitlab(
+        job,
+        "after_script",
+        GITLAB_TOKEN=token,
+        CI_MERGE_REQUEST_IID=merge_request,
+        CI_PROJECT_ID="5",
+        CI_API_V4_URL="https://gitlab.example/api/v4",
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert (job.folder / "called").exists() is told
+    if told:
+        words = (job.folder / "called").read_text().splitlines()
+        assert words[-1] == "https://gitlab.example/api/v4/projects/5/merge_requests/7/notes"
+        assert "PRIVATE-TOKEN: secret" in words and "body@perframe-results/gate.md" in words

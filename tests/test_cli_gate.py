@@ -2,8 +2,11 @@
 
 import dataclasses
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -15,7 +18,12 @@ from perframe.profiler.result import Profile, Quality, read_profile, write_profi
 EXAMPLE = [
     "REGRESSION  epf (modelled), batch 1  71.21 mJ -> 78.33 mJ: +10.00 % [+5.92 %, +14.24 %], +5.00 % allowed",
     "The change is at least +5.92 %, with 95 % confidence. From 1 run against 1; spread between runs 0.50 %,",
-    "assumed.",
+    "stated.",
+]
+UNKNOWN = [
+    "inconclusive  epf (modelled), batch 1  71.21 mJ -> 78.33 mJ: +10.00 %, +5.00 % allowed",
+    "Nothing bounds the change: one run says nothing about how far runs differ. From 1 run against 1.",
+    "Measure several runs of each, state --run-spread, or measure both in turn with --against.",
 ]
 
 
@@ -45,11 +53,13 @@ def folder(onnx_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "same": dearer(base, 1.001),
         "worse": dearer(base, 1.1),
         "better": dearer(base, 0.9),
+        "slightly": dearer(base, 0.901),
         "unclear": dearer(base, 1.02),
         "elsewhere": dataclasses.replace(base, identity={**base.identity, "device_name": "other"}),
         "invalid": dataclasses.replace(base, batches=hot),
     }.items():
         write_profile(each, folder / f"{name}.json")
+    (folder / "copy.json").write_bytes((folder / "base.json").read_bytes())
     (folder / "cut.json").write_text((folder / "base.json").read_text()[:500])
     return folder
 
@@ -59,10 +69,12 @@ def test_the_stored_example(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     stored = Path(__file__).parent / "data" / "profile-1.json"
     write_profile(dearer(read_profile(stored), 1.1), tmp_path / "dearer.json")
     files = [str(tmp_path / "dearer.json"), "--baseline", str(stored)]
-    assert run(["gate", *files, "--max-increase", "5%", "-b", "1"]) == 3
-    shown = [line.strip() for line in capsys.readouterr().out.splitlines()]
-    assert shown[:3] == EXAMPLE
-    assert run(["gate", *files, "--max-increase", "15%", "-b", "1"]) == 0
+    known = ["--run-spread", "0.5%"]
+    for options, code, expected in ((known, 3, EXAMPLE), ([], 4, UNKNOWN)):
+        assert run(["gate", *files, "--max-increase", "5%", "-b", "1", *options]) == code
+        shown = [line.strip() for line in capsys.readouterr().out.splitlines()]
+        assert shown[:3] == expected
+    assert run(["gate", *files, "--max-increase", "15%", "-b", "1", *known]) == 0
 
 
 @pytest.mark.parametrize(
@@ -72,7 +84,7 @@ def test_the_stored_example(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 def test_the_exit_code_is_the_verdict(
     folder: Path, capsys: pytest.CaptureFixture[str], current: str, code: int
 ) -> None:
-    baseline = ["--baseline", str(folder / "base.json"), "--max-increase", "2%"]
+    baseline = ["--baseline", str(folder / "base.json"), "--max-increase", "2%", "--run-spread", "0.5%"]
     assert run(["gate", str(folder / f"{current}.json"), *baseline]) == code
     captured = capsys.readouterr()
     assert "epf (modelled), batch 4" in captured.out and captured.err == ""
@@ -99,6 +111,9 @@ def test_the_exit_code_is_the_verdict(
         (["worse", "same", "--max-increase", "2%", "--against", "base"], 2, "one candidate"),
         (["worse", "--max-increase", "2%", "--against", "worse"], 2, "itself"),
         (["worse", "--max-increase", "2%", "--baseline", "base", "--run-spread", "1"], 2, "2%"),
+        (["worse", "--max-increase", "2%", "--baseline", "base", "--run-spread", "-1%"], 2, "-1%"),
+        (["worse", "--max-increase", "2%", "--baseline", "base", "--ignore", "nosuchkey"], 2, "nosuchkey"),
+        (["base", "copy", "--max-increase", "2%", "--baseline", "worse"], 5, "the same measurement"),
         (["worse", "--thresholds", "missing"], 5, "missing.json"),
     ],
 )
@@ -124,7 +139,16 @@ def test_ci_gets_its_files_and_annotations(
         for flag, name in (("--junit", "j.xml"), ("--markdown", "m.md"), ("-o", "g.json"))
     }
     options = [part for flag, path in written.items() for part in (flag, str(path))]
-    baseline = ["--baseline", str(folder / "base.json"), "--max-increase", "2%", "-b", "1"]
+    baseline = [
+        "--baseline",
+        str(folder / "base.json"),
+        "--max-increase",
+        "2%",
+        "--run-spread",
+        "1%",
+        "-b",
+        "1",
+    ]
     assert run(["gate", str(folder / "worse.json"), *baseline, "--github", *options]) == 3
     assert "\n::error title=perframe gate%3A epf" in capsys.readouterr().out
     assert ElementTree.parse(written["--junit"]).getroot()[0].get("failures") == "1"
@@ -140,11 +164,14 @@ def test_thresholds_from_a_file_and_several_runs(
         '[[threshold]]\nmetric = "epf"\nmax-increase = "30%"\n[[threshold]]\nmetric = "latency-p99"\nmax = "1s"\n'
     )
     runs = [str(folder / f"{name}.json") for name in ("same", "base")]
+    before = [str(folder / f"{name}.json") for name in ("better", "slightly")]
     arguments = [
         "gate",
         *runs,
         "--baseline",
-        str(folder / "better.json"),
+        before[0],
+        "--baseline",
+        before[1],
         "--thresholds",
         str(file),
         "--json",
@@ -166,6 +193,8 @@ def test_a_reader_that_went_away_does_not_turn_a_regression_into_a_pass(folder: 
         str(folder / "base.json"),
         "--max-increase",
         "2%",
+        "--run-spread",
+        "1%",
     ]
     program = "import sys; from perframe.cli import main; main()"
     with subprocess.Popen(
@@ -191,3 +220,25 @@ def test_models_are_measured_in_turn(
     assert run([*arguments, "--budget-s", "1"]) == 4
     assert "pairs of windows only" in capsys.readouterr().out
     assert run([*arguments, "--max-epf", "1J"]) == 2
+
+
+def test_ctrl_c_promises_nothing_that_was_not_kept(onnx_file: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "candidate.onnx"
+    copy.write_bytes(onnx_file.read_bytes())
+    arguments = ["gate", str(copy), "--against", str(onnx_file), "--max-increase", "2%", "--warm-up-s", "60"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "perframe", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PERFRAME_LOCK_DIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)},
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("perframe-*.json")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.strip().splitlines() == [
+        "error: Interrupted.",
+        "hint: Nothing was decided, and nothing is kept.",
+    ]

@@ -1,9 +1,12 @@
 """The commands of the documentation run as they are written, and its reference leaves nothing out."""
 
 import importlib.util
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -55,6 +58,15 @@ def blocks(page: Path) -> Iterator[Block]:
     for found in BLOCK.finditer(page.read_text(encoding="utf-8")):
         text = textwrap.dedent(found["text"])
         yield Block(found["language"], found["title"], text, dict(MARK.findall(found["marks"])))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+def test_every_fence_is_of_a_block(page: Path) -> None:
+    """A block that opens and closes at different indents is one to nobody: not to the site, and not to these tests."""
+    fences = re.findall(r"^ *```", page.read_text(encoding="utf-8"), re.MULTILINE)
+    found = [block.text for block in blocks(page)]
+    assert len(fences) == 2 * len(found)
+    assert not any("```" in text for text in found)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
@@ -177,3 +189,59 @@ def test_every_page_is_in_the_site(generated: ModuleType) -> None:
     site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     named = set(re.findall(r"^ *- (\S+\.md)$", site, re.MULTILINE))
     assert named == {str(page.relative_to(DOCS)) for page in PAGES} | set(generated.PAGES)
+
+
+# --- the site -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, in whose making no warning is let pass."""
+    for name in ("mkdocs", "material", "mkdocstrings"):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"{name} is not installed")
+    folder = tmp_path_factory.mktemp("site")
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--config-file"]
+    ended = subprocess.run(
+        [*build, str(ROOT / "mkdocs.yml"), "--site-dir", str(folder)],
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return folder
+
+
+def test_no_markup_is_left_in_the_pages(site: Path) -> None:
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > len(PAGES)
+    for page in pages:
+        html = page.read_text(encoding="utf-8")
+        assert not any(each in html for each in ("```", "{: #", "&lt;!-- needs", "<!-- needs")), page
+
+
+def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        fetched = re.findall(
+            r"<(?:script|img|iframe)\b[^>]* src=\"([^\"]*)|<link\b[^>]* href=\"([^\"]*)",
+            page.read_text(encoding="utf-8"),
+        )
+        assert not [
+            each for pair in fetched for each in pair if each.startswith(("http:", "https:", "//"))
+        ], page
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no Chromium is installed")
+def test_the_search_works_from_the_disk(site: Path, tmp_path: Path) -> None:
+    address = (site / "how-to" / "jetson.html").as_uri() + "?q=tegrastats"
+    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}", "--dump-dom"]
+    ended = subprocess.run(
+        ["chromium", *options, "--virtual-time-budget=10000", address],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert re.search(r"md-search-result__meta\">\d+ matching documents", ended.stdout)

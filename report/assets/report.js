@@ -15,8 +15,10 @@ for (const table of document.querySelectorAll("table.sorts")) {
   };
   heads.forEach((head, column) => {
     const button = document.createElement("button");
+    const words = document.createElement("span");
     button.type = "button";
-    button.append(...head.childNodes);
+    words.append(...head.childNodes);
+    button.append(words);
     head.append(button);
     button.addEventListener("click", () => {
       // Numbers begin with the largest, words with the first letter; a third click restores the order.
@@ -39,3 +41,22 @@ for (const table of document.querySelectorAll("table.sorts")) {
     });
   });
 }
+
+// What is wider than the screen is reached with the keyboard, so that it can be scrolled; the rest are not stops.
+const widths = new ResizeObserver((seen) => {
+  for (const { target } of seen) {
+    if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+    else target.removeAttribute("tabindex");
+  }
+});
+for (const each of document.querySelectorAll(".scroll, pre")) widths.observe(each);
+
+// Paper cannot be unfolded: every environment is on it. Of long lists it says that they are in the file.
+let opened = [];
+addEventListener("beforeprint", () => {
+  opened = [...document.querySelectorAll("#environment details:not([open])")];
+  for (const each of opened) each.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const each of opened) each.open = false;
+});

@@ -14,7 +14,7 @@ QUICK = ("--classes", "10", "--input", "3x32x32", "--engine", "fake", "--windows
 def test_a_sweep_is_judged_and_predicted_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = str(tmp_path / "results")
     sensor = ("--sensor", "sim:a100", "--no-layers", "-b", "1", "-b", "4")
-    assert run(["sweep", *GRID, *QUICK, *sensor, "--runs", "1", "-o", results]) == 0, capsys.readouterr().err
+    assert run(["sweep", *GRID, *QUICK, *sensor, "--runs", "2", "-o", results]) == 0, capsys.readouterr().err
     capsys.readouterr()
 
     assert run(["findings", results, "--json"]) == 0

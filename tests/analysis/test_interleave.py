@@ -1,7 +1,9 @@
 """Two engines measured in turn: quickly with the fake engine, for real with ONNX Runtime."""
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,12 +12,13 @@ from perframe.analysis.interleave import Budget, Interleaved, interleave
 from perframe.analysis.paired import FIRST_LOOK
 from perframe.analysis.verdict import Threshold
 from perframe.engines.base import EngineArtifact
+from perframe.engines.clock import Clock
 from perframe.engines.convert import convert, new_checkpoint
 from perframe.engines.prepare import build_engine
-from perframe.errors import UnavailableError, UsageError
+from perframe.errors import MeasurementError, UnavailableError, UsageError
 from perframe.profiler.lock import device_lock
 from perframe.profiler.plan import MeasurementPlan
-from perframe.profiler.sensors.base import Sensor
+from perframe.profiler.sensors.base import EnergySample, Reader, Sensor
 from perframe.profiler.sensors.modelled import Modelled
 from perframe.profiler.sensors.registry import sensor_from
 
@@ -151,6 +154,35 @@ def test_engines_that_differ_in_more_than_the_network_are_not_measured(
     ignored = gated([one, other], ignore=["precision"])
     assert ignored.judgement.outcome == "pass"
     assert [each.key for each in ignored.judgement.ignored] == ["precision"]
+
+
+def test_a_key_that_is_not_compared_cannot_be_ignored(onnx_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nosuchkey"):
+        gated(engines(tmp_path, onnx_file, onnx_file), ignore=["precision", "nosuchkey"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Broken(Modelled):
+    """Its counter is no number after so many readings."""
+
+    good: int = 20
+
+    @contextmanager
+    def open(self, clock: Clock) -> Iterator[Reader]:  # type: ignore[override]
+        with super().open(clock) as reader:
+            left = iter(range(self.good))
+
+            class Counter:
+                def read(self) -> EnergySample:
+                    good = reader.read()
+                    return good if next(left, None) is not None else EnergySample(good.t_s, math.nan)
+
+            yield Counter()
+
+
+def test_a_sensor_that_gives_no_number_ends_it(onnx_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(MeasurementError, match="epf: a window gave nan"):
+        gated(engines(tmp_path, onnx_file, onnx_file), sensor=Broken(10.0))
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ def test_an_unmeasured_group_size(write_results: WriteResults, tmp_path: Path) -
         assert each.latency_s.value.value == pytest.approx(value.value * each.batch / 100.0, rel=0.01)
         assert each.epf_j.accuracy is not None and each.epf_j.authors_accuracy is not None
         assert each.epf_j.accuracy.mean < each.epf_j.authors_accuracy.mean
+        assert 4 <= each.epf_j.accuracy.covered <= each.epf_j.accuracy.networks == 6
 
 
 def test_one_batch_size(write_results: WriteResults, tmp_path: Path) -> None:
@@ -140,6 +141,7 @@ def test_the_command(write_results: WriteResults, tmp_path: Path, capsys: pytest
     out = capsys.readouterr().out
     for words in ("G=12", "no such network", "(modelled)", "Measure next", "beta", "leave-one-out"):
         assert words in out
+    assert out.count("interval held ") == 4 and " of 11" in out
     assert run([*command, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert [each["batch"] for each in document["predictions"]] == [1, 16, 4]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perframe.analysis.ranks import chance, least_significant, pearson, ranks, spearman
+from perframe.analysis.ranks import chance, dealt_chance, least_significant, orders, pearson, ranks, spearman
 
 NUMBERS = st.lists(st.integers(-50, 50), min_size=3, max_size=9)
 
@@ -60,3 +60,33 @@ def test_few_numbers_are_always_chance() -> None:
     assert least_significant(4) is None
     assert least_significant(5) == 1.0
     assert least_significant(6) == pytest.approx(0.8857, abs=1e-4)
+
+
+def test_orders_are_all_or_as_many_at_random() -> None:
+    assert {tuple(order) for order in orders(4, 24)} == set(itertools.permutations(range(4)))
+    drawn = orders(9, 500)
+    assert len(drawn) == 500 and drawn[0].tolist() == list(range(9))
+    assert len({tuple(order) for order in drawn.tolist()}) > 490
+    assert all(sorted(order) == list(range(9)) for order in drawn.tolist())
+    # Of very many things not so many orders that they fill the memory.
+    assert orders(5_000, 20_000).shape == (1_000, 5_000)
+
+
+def test_what_was_dealt_has_two_tails_and_is_never_impossible() -> None:
+    dealt = np.linspace(-1.0, 1.0, 101)
+    assert dealt_chance(0.0, dealt).p == 1.0
+    assert dealt_chance(1.0, dealt).p == dealt_chance(-1.0, dealt).p == pytest.approx(2 / 101)
+    assert dealt_chance(0.9, dealt).p == pytest.approx(2 * 6 / 101)
+    assert chance(1.0, 11) > 0.0
+    assert dealt_chance(0.0, dealt).least == pytest.approx(0.95)
+
+
+def test_random_deals_are_told_from_chance_in_one_of_twenty() -> None:
+    random = np.random.default_rng(0)
+    ratio = random.random(9)
+    told = 0
+    for _ in range(300):
+        energies = 1.0 + random.random(9)
+        dealt = pearson(1.0 / energies[orders(9, 1000)], ratio)
+        told += dealt_chance(float(pearson(1.0 / energies, ratio)), dealt).p <= 0.05
+    assert 5 <= told <= 27

@@ -10,7 +10,7 @@ import pytest
 
 from perframe.analysis.results import read_results
 from perframe.errors import InputError
-from perframe.profiler.result import Profile, read_profile, write_profile
+from perframe.profiler.result import PowerTrace, Profile, read_profile, write_profile
 
 WriteResults = Callable[..., Path]
 
@@ -52,8 +52,41 @@ def test_it_reads_what_the_strict_reader_reads(golden: Profile, tmp_path: Path) 
         assert result.energy_kind == batch.energy.kind
 
 
+def with_traces(profile: Profile) -> Profile:
+    trace, spans_s = PowerTrace((-1.0, 0.0, 2.5), (42.0, 180.5, 240.0)), ((-1.0, -0.5), (3.0, 3.5))
+    return replace(
+        profile,
+        batches=tuple(
+            replace(batch, energy=replace(batch.energy, trace=trace, idle_spans_s=spans_s))
+            for batch in profile.batches
+        ),
+    )
+
+
+def test_power_readings_change_nothing(golden: Profile, tmp_path: Path) -> None:
+    for name, profile in (("without.json", golden), ("with.json", with_traces(golden))):
+        write_profile(profile, tmp_path / name)
+    with_them, without = (read_results(tmp_path / name) for name in ("with.json", "without.json"))
+    assert len(with_them.results) == len(without.results) > 0
+    for one, other in zip(with_them.results, without.results, strict=True):
+        assert one.model == other.model and one.latency_s.tolist() == other.latency_s.tolist()
+        assert one.epf_j is not None and other.epf_j is not None
+        assert one.epf_j.tolist() == other.epf_j.tolist()
+
+
+def test_power_readings_are_not_parsed(golden: Profile, tmp_path: Path) -> None:
+    write_profile(with_traces(golden), tmp_path / "1.json")
+    text = (tmp_path / "1.json").read_text(encoding="utf-8")
+    assert text.count("180.5") == len(golden.batches)
+    (tmp_path / "1.json").write_text(text.replace("180.5", '"high"'), encoding="utf-8")
+    assert read_results(tmp_path).results
+    with pytest.raises(InputError, match=r"energy\.trace\.power_w\[1\]"):
+        read_profile(tmp_path / "1.json")
+
+
 @pytest.mark.parametrize("indent", [None, 2, 3, 7])
 def test_however_it_is_written(golden: Profile, tmp_path: Path, indent: int | None) -> None:
+    golden = with_traces(golden)
     write_profile(golden, tmp_path / "1.json")
     expected = read_results(tmp_path).results
     document = json.loads((tmp_path / "1.json").read_text(encoding="utf-8"))

@@ -1,5 +1,7 @@
 """The one decision: from an interval and a tolerance to an outcome."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,12 +24,20 @@ ORDER: list[Outcome] = ["improvement", "pass", "inconclusive", "regression"]
         (-0.05, -0.021, "improvement"),
         (-0.05, -0.01, "pass"),
         (None, None, "inconclusive"),
+        (math.nan, math.nan, "inconclusive"),
+        (math.nan, 0.01, "inconclusive"),
+        (0.03, math.nan, "inconclusive"),
+        (-math.inf, math.inf, "inconclusive"),
     ],
 )
 def test_a_side_is_taken_only_where_the_whole_interval_is_on_it(
     low: float | None, high: float | None, outcome: Outcome
 ) -> None:
     assert decide(Change(0.0, low, high), 0.02) == outcome
+
+
+def test_a_change_that_is_not_a_number_decides_nothing() -> None:
+    assert decide(Change(math.nan, -0.01, 0.01), 0.02) == "inconclusive"
 
 
 def test_a_negative_tolerance_demands_an_improvement() -> None:

@@ -39,21 +39,20 @@ def test_a_shell_that_is_not_known(capsys: pytest.CaptureFixture[str]) -> None:
     assert "bash" in capsys.readouterr().err
 
 
-def asked(shell: str, words: str) -> list[str]:
-    """What perframe itself answers a shell that asks how the last of some words goes on."""
+def ask(shell: str, words: str, *flags: str) -> "subprocess.CompletedProcess[str]":
+    """Ask perframe, as a shell does, how the last of some words goes on."""
     count = str(len(words.split(" ")) - 1)
     asking = {"_PERFRAME_COMPLETE": f"{shell}_complete", "COMP_WORDS": words, "COMP_CWORD": count}
     if shell == "fish":
         asking["COMP_CWORD"] = words.split(" ")[-1]
     program = "import sys; sys.argv = ['perframe']; from perframe.cli import main; main()"
-    ended = subprocess.run(
-        [sys.executable, "-c", program],
+    return subprocess.run(
+        [sys.executable, *flags, "-c", program],
         env={**os.environ, **asking},
         capture_output=True,
         text=True,
         check=False,
     )
-    return ended.stdout.split()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -66,10 +65,21 @@ def asked(shell: str, words: str) -> list[str]:
         ("perframe import tr", "trtexec"),
         ("perframe new mob", "mobilenet-v1"),
         ("perframe completion fi", "fish"),
+        ("perframe build --engine tensorrt-", "tensorrt-rtx"),
+        ("perframe doctor --sensor n", "nvml"),
+        ("perframe config fin", "findings"),
     ],
 )
 def test_commands_options_and_choices(shell: str, words: str, found: str) -> None:
-    assert any(found in each for each in asked(shell, words))
+    assert found in ask(shell, words).stdout
+
+
+def test_names_are_completed_without_loading_what_they_name() -> None:
+    for words, name in (("perframe profile --engine ", "onnxruntime"), ("perframe sweep --sensor ", "rapl")):
+        ended = ask("bash", words, "-X", "importtime")
+        assert name in ended.stdout
+        loaded = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
+        assert "click" in loaded and not loaded & {"numpy", "onnx", "onnxruntime", "torch", "pynvml"}
 
 
 def test_where_a_file_is_wanted_the_shell_completes_files() -> None:
@@ -78,7 +88,7 @@ def test_where_a_file_is_wanted_the_shell_completes_files() -> None:
         "perframe profile m.onnx --calibration ",
         "perframe gate a.json --baseline ",
     ):
-        assert any(each.startswith("file") for each in asked("bash", words)), words
+        assert ask("bash", words).stdout.startswith("file"), words
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")

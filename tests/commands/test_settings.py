@@ -171,10 +171,21 @@ def test_a_variable_that_cannot_be_meant(
         refused(capsys, 2, *words)
 
 
-def test_variables_of_other_things_are_left_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("command", [(), ("doctor",)])
+def test_variables_that_nothing_reads_are_named(
+    folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    # What others read, and a command that is misspelled.
     monkeypatch.setenv("PERFRAME_DATA", "/somewhere")
-    monkeypatch.setenv("PERFRAME_PROFILER", "x")
-    assert run(["config"]) == 0
+    monkeypatch.setenv("PERFRAME_PROFIL_WINDOWS", "3")
+    assert run(["config", *command]) == 0
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert told.startswith("PERFRAME_PROFIL_WINDOWS: ") and "Did you mean PERFRAME_PROFILE_WINDOWS" in told
+    assert run(["config", *command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["unknown_variables"] == ["PERFRAME_PROFIL_WINDOWS"]
+    monkeypatch.delenv("PERFRAME_PROFIL_WINDOWS")
+    assert run(["config", *command]) == 0
+    assert "nothing reads" not in capsys.readouterr().out
 
 
 def test_flags_in_variables(folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from perframe.engines.base import EngineArtifact
+from perframe.engines.lower import PrecisionSpec
 from perframe.engines.prepare import build_engine, engine_for
 from perframe.engines.registry import backend_named
 from perframe.errors import InputError, UnavailableError, UsageError
@@ -69,6 +70,11 @@ def test_what_it_cannot_run_is_refused(checkpoint: Path, onnx_file: Path, tmp_pa
         build_engine(onnx_file, tmp_path / "engine", engine="torch")
     with pytest.raises(UsageError, match="does not train"):
         build_engine(onnx_file, tmp_path / "engine", regime="training")
+    with (
+        pytest.raises(UsageError, match="runs the checkpoint in fp32"),
+        engine_for(checkpoint, engine="torch", precision=PrecisionSpec("fp16"), input_shapes=(3, 64, 64)),
+    ):
+        pass
     with (
         pytest.raises(UnavailableError, match="CUDA devices"),
         engine_for(checkpoint, engine="torch", device="cuda:7", input_shapes=(3, 64, 64)),

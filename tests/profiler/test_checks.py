@@ -55,7 +55,7 @@ def observed(
 
 def rest(power_w: float, *, settled: bool = True, others: tuple[str, ...] | None = None) -> Rest:
     looks = None if others is None else Conditions(0.0, limits=(), other_processes=others)
-    return Rest(power_w, settled, Stretch(power_w, 1.0, before=looks, after=looks))
+    return Rest(power_w, settled, 0.0, Stretch(power_w, 1.0, before=looks, after=looks))
 
 
 def result(

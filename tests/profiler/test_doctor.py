@@ -13,9 +13,11 @@ from rich.console import Console
 
 from perframe.cli import run
 from perframe.engines.clock import VirtualClock
+from perframe.engines.cuda import cuda_unavailable
 from perframe.engines.registry import backend_names
 from perframe.errors import UnavailableError
 from perframe.profiler.doctor import Diagnosis, examine, gpu_answers
+from perframe.profiler.finding import Finding
 from perframe.profiler.sensors.nvml import capabilities
 from perframe.profiler.sensors.nvml_library import load_pynvml
 from perframe.profiler.sensors.simulated_gpu import Simulation
@@ -23,6 +25,12 @@ from perframe.profiler.sensors.simulated_load import Load
 from perframe.profiler.sensors.simulated_nvml import SimulatedNvml
 from perframe.profiler.sensors.simulated_presets import PRESETS
 from perframe.report.doctor import diagnosis_table
+
+
+def printed(diagnosis: Diagnosis) -> str:
+    console = Console(width=200, file=io.StringIO(), record=True)
+    console.print(diagnosis_table(diagnosis))
+    return console.export_text()
 
 
 @pytest.mark.parametrize("preset", ["p100", "a100", "orin"])
@@ -34,9 +42,7 @@ def test_every_question_is_shown_with_its_answer(preset: str) -> None:
     (asked,) = capabilities(lambda: library)
     assert gpu.answers.keys() == asked.answers.keys()
     assert all(gpu.answers.values())
-    console = Console(width=200, file=io.StringIO(), record=True)
-    console.print(diagnosis_table(Diagnosis({}, (), (gpu,))))
-    shown = console.export_text()
+    shown = printed(Diagnosis({}, (), (gpu,)))
     for question, told in gpu.answers.items():
         line = next(line for line in shown.splitlines() if line.strip().startswith(question))
         assert told.split()[0] in line
@@ -108,4 +114,35 @@ def test_the_document_names_its_schema(capsys: pytest.CaptureFixture[str]) -> No
     assert run(["doctor", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["schema"] == "perframe.doctor/1"
-    assert {"topic", "name", "works", "what", "remedy"} == document["findings"][0].keys()
+    assert {"topic", "name", "works", "what", "remedy", "builds"} == document["findings"][0].keys()
+
+
+def test_facts_are_shown_as_people_read_them() -> None:
+    shown = printed(Diagnosis({"cpus": 2.0, "memory_bytes": 25276514304.0, "power_mode": None}, (), ()))
+    facts = dict(line.split(maxsplit=1) for line in shown.splitlines()[:3])
+    assert {key: value.strip() for key, value in facts.items()} == {
+        "cpus": "2",
+        "memory_bytes": "25.3 GB",
+        "power_mode": "–",
+    }
+
+
+def test_what_only_builds_has_a_mark_of_its_own() -> None:
+    findings = (
+        Finding("engine", "whole", True, "is there"),
+        Finding("engine", "half", False, "can build", "a driver", builds=True),
+        Finding("engine", "none", False, "is missing", "install it"),
+    )
+    lines = printed(Diagnosis({}, findings, ())).splitlines()
+    marks = {line.split()[2]: line.split()[0] for line in lines if " engine " in line}
+    assert len(set(marks.values())) == 3 and marks["whole"] == "✓"
+
+
+@pytest.mark.tensorrt
+def test_an_engine_that_cannot_run_here_is_no_engine_that_works() -> None:
+    pytest.importorskip("tensorrt_rtx")
+    (found,) = (each for each in examine().findings if each.name == "tensorrt-rtx")
+    if cuda_unavailable() is None:
+        assert found.works and not found.builds
+    else:
+        assert found.builds and not found.works and found.remedy

@@ -123,6 +123,38 @@ def test_the_device_is_looked_at_on_the_way() -> None:
         assert meter.stop().between == ()
 
 
+def test_readings_are_recorded_while_asked_for() -> None:
+    clock = VirtualClock()
+    with open_meter(RampSensor(clock), clock) as meter:  # type: ignore[arg-type]
+        clock.sleep(1.0)
+        with meter.record() as readings:
+            for _ in range(2):
+                meter.start()
+                clock.sleep(0.5)
+                meter.stop()
+                clock.sleep(0.5)
+        clock.sleep(1.0)
+        with meter.record() as later:
+            clock.sleep(0.5)
+    # Between the stretches too, and nothing of before and after; another record begins anew.
+    for record, start_s, end_s in ((readings, 1.0, 3.0), (later, 4.0, 4.5)):
+        times_s = [reading.t_s for reading in record]
+        assert times_s[0] == pytest.approx(start_s, abs=0.11) and times_s[-1] == pytest.approx(
+            end_s, abs=0.11
+        )
+        assert [b - a for a, b in itertools.pairwise(times_s)] == pytest.approx([0.1] * (len(times_s) - 1))
+
+
+@pytest.mark.parametrize("sensor", [Modelled(12.0), None])
+def test_a_counter_and_no_sensor_have_no_readings_to_record(sensor: Modelled | None) -> None:
+    clock = VirtualClock()
+    with open_meter(sensor, clock) as meter, meter.record() as readings:
+        meter.start()
+        clock.sleep(1.0)
+        meter.stop()
+    assert not readings
+
+
 def test_what_happens_after_the_end_is_not_part_of_it() -> None:
     clock = VirtualClock()
     with open_meter(SlowMonitor(clock), clock) as meter:  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 
 # Runs in the page, in the place of its reader; what it finds becomes the title.
-PROBE = """<script>addEventListener("load", () => {
+PROBE = """<script>addEventListener("load", async () => {
   const table = [...document.querySelectorAll("table.sorts")].find((each) => each.tBodies[0].rows.length > 2);
   const head = [...table.tHead.rows[0].cells].findIndex((each) => each.textContent === "EPF");
   const column = () => [...table.tBodies[0].rows].map((row) => Number(row.cells[head].dataset.v));
@@ -26,11 +26,32 @@ PROBE = """<script>addEventListener("load", () => {
     table.tHead.rows[0].cells[head].querySelector("button").click();
     states.push([table.tHead.rows[0].cells[head].getAttribute("aria-sort"), column()]);
   }
+  const tables = [...document.querySelectorAll("table")];
+  const many = tables.filter((each) => each.tBodies[0].rows.length > 1);
+  const unsorted = many.filter((each) => !each.querySelector("th button")).map((each) => each.caption.textContent);
+  document.querySelectorAll("details").forEach((each) => { each.open = true; });
+  const sizes = [...document.querySelectorAll("th button")].map((each) => each.getBoundingClientRect());
+  const target = Math.min(...sizes.map((each) => Math.min(each.width, each.height)));
+  await new Promise((done) => setTimeout(done, 300));
+  const boxes = [...document.querySelectorAll(".scroll")];
+  const scrolling = boxes.filter((each) => each.scrollWidth > each.clientWidth).length;
+  const wrong = boxes.filter((each) => (each.scrollWidth > each.clientWidth) !== (each.tabIndex === 0)).length;
+  document.querySelectorAll("details").forEach((each) => { each.open = false; });
+  const closed = () => document.querySelectorAll("#environment details:not([open])").length;
+  const folded = { before: closed() };
+  dispatchEvent(new Event("beforeprint"));
+  folded["on paper"] = closed();
+  dispatchEvent(new Event("afterprint"));
+  folded.after = closed();
+  const stacked = [...document.querySelectorAll("table.stacks tbody tr")].map((row) =>
+    new Set([...row.cells].map((cell) => cell.getBoundingClientRect().left)).size);
   const scrolls = ".scroll, pre, .plot, .unseen";
   const seen = [...document.querySelectorAll("main *")].filter((each) => !each.closest(scrolls));
   const width = Math.max(...seen.map((each) => each.getBoundingClientRect().right));
   const paper = getComputedStyle(document.body).backgroundColor;
-  document.title = JSON.stringify({ states, paper, screen: innerWidth, beside: width > innerWidth });
+  const beside = width > innerWidth;
+  document.title = JSON.stringify(
+    { states, paper, screen: innerWidth, beside, unsorted, target, scrolling, wrong, folded, stacked });
   parent.postMessage(document.title, "*");
 });</script></body>"""
 
@@ -79,17 +100,47 @@ def test_the_console_stays_empty(page: str, tmp_path: Path) -> None:
     assert title.startswith("What a frame costs") and console == []
 
 
-def test_tables_sort_and_find_back_to_their_order(page: str, tmp_path: Path) -> None:
-    (first, down), (second, up), (third, back) = probed(page, tmp_path)["states"]
+@pytest.fixture(scope="module")
+def desk(page: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the probe finds on a desk."""
+    return probed(page, tmp_path_factory.mktemp("desk"), "--window-size=1400,900")
+
+
+@pytest.fixture(scope="module")
+def phone(page: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the probe finds on a phone."""
+    return probed(page, tmp_path_factory.mktemp("phone"), phone=True)
+
+
+def test_tables_sort_and_find_back_to_their_order(desk: dict[str, Any]) -> None:
+    (first, down), (second, up), (third, back) = desk["states"]
     assert (first, second, third) == ("descending", "ascending", None)
     assert down == sorted(back, reverse=True) and up == sorted(back) and back not in (down, up)
 
 
-def test_nothing_stands_beside_the_screen(page: str, tmp_path: Path) -> None:
-    phone = probed(page, tmp_path, phone=True)
+def test_every_table_sorts_by_headings_that_a_finger_hits(
+    desk: dict[str, Any], phone: dict[str, Any]
+) -> None:
+    assert desk["unsorted"] == [] and min(desk["target"], phone["target"]) >= 24.0
+
+
+def test_nothing_stands_beside_the_screen(desk: dict[str, Any], phone: dict[str, Any]) -> None:
     assert phone["screen"] == 390 and not phone["beside"]
-    wide = probed(page, tmp_path, "--window-size=1400,900")
-    assert wide["screen"] > 1300 and not wide["beside"]
+    assert desk["screen"] > 1300 and not desk["beside"]
+
+
+def test_sentences_stand_below_each_other_on_a_phone(desk: dict[str, Any], phone: dict[str, Any]) -> None:
+    assert set(phone["stacked"]) == {1} and set(desk["stacked"]) == {3}
+
+
+def test_the_keyboard_stops_at_tables_that_scroll_and_at_no_others(
+    desk: dict[str, Any], phone: dict[str, Any]
+) -> None:
+    assert desk["wrong"] == phone["wrong"] == 0 < phone["scrolling"]
+
+
+def test_paper_shows_every_environment(desk: dict[str, Any]) -> None:
+    assert desk["folded"] == {"before": 1, "on paper": 0, "after": 1}
 
 
 @pytest.mark.parametrize(("scheme", "paper"), [(0, "rgb(20, 23, 27)"), (1, "rgb(255, 255, 255)")])

@@ -1,13 +1,16 @@
 """What a report is made of, out of folders in any state."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from perframe.analysis.accuracy_table import published_table
+from perframe.analysis.accuracy_table import AccuracyTable, published_table
+from perframe.analysis.candidates import candidates
+from perframe.analysis.results import read_results
 from perframe.errors import InputError
 from perframe.profiler.result import Profile, write_profile
 from perframe.report.collect import Collected, collect
@@ -79,3 +82,51 @@ def test_layers_without_windows_still_make_a_report(golden: Profile, tmp_path: P
     assert not found.answers and not found.series
     page = report_page(found)
     assert "Where a frame of" in page and "was imported" in page
+
+
+def test_accuracies_go_with_layers_that_have_no_windows(golden: Profile, tmp_path: Path) -> None:
+    batch = golden.batches[0]
+    alone = replace(batch, energy=replace(batch.energy, windows=()))
+    write_profile(replace(golden, batches=(alone,)), tmp_path / "a.json")
+    own = AccuracyTable("own.csv", {golden.model.name: 70.0, "another": 1.0}, own=True)
+    assert collect([tmp_path], own).unknown == ("another",)
+
+
+def test_no_folder_of_this_machine_is_named(
+    grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(grid / "run-1", tmp_path / "mine" / "all")
+    (tmp_path / "mine" / "all" / "notes.json").write_text("{}")
+    shutil.copy(tmp_path / "mine" / "all" / "mobilenet_v1-E2GC-G8.json", tmp_path / "mine" / "copy.json")
+    monkeypatch.chdir(tmp_path)
+    for given in (tmp_path / "mine", Path("mine")):
+        page = report_page(collect([given], TABLE))
+        assert str(tmp_path) not in page
+        assert "mine/all/notes.json" in page and "is a copy of the one in mine/" in page
+
+
+def test_a_network_has_one_interval_wherever_it_is_shown(grid: Path, collected: Collected) -> None:
+    chosen = {each.name: each for each in candidates(read_results(grid).results, TABLE, 1)}
+    shown = {each.name: each for several in collected.answers for each in several[0].candidates}
+    assert shown == chosen
+    for series in collected.series:
+        for network in series.networks:
+            if series.batch == 1 and network.epf_j is not None:
+                assert network.epf_j.estimate == chosen[network.model.name].epf_j
+
+
+def test_recommended_is_what_was_deployed(grid: Path, tmp_path: Path) -> None:
+    """The same networks were trained on the same device, too."""
+    shutil.copytree(grid / "run-1", tmp_path / "inference")
+    (tmp_path / "training").mkdir()
+    for path in (grid / "run-1").iterdir():
+        text = path.read_text().replace('"regime": "inference"', '"regime": "training"')
+        (tmp_path / "training" / path.name).write_text(text.replace("2026-01-01", "2026-01-02"))
+    found = collect([tmp_path], TABLE)
+    assert len(found.measured) == 44 and len(found.recommended) == 2
+    assert all(each.profile.regime == "inference" for each in found.recommended)
+    page = report_page(found)
+    titles = re.findall(r"<figcaption><b>Figure \d+\. (.*?)\.</b>", page)
+    assert len(titles) == len(set(titles)) > 8
+    drawn = [title for title in titles if "Power while" in title or "Where a frame" in title]
+    assert len(drawn) == 4 and not any("training" in title for title in drawn)

@@ -2,6 +2,7 @@
 
 import json
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,7 @@ from perframe.report.gate import figures, show_judgement, subject, why
 from perframe.report.gate_formats import github_annotations, judgement_json, junit, markdown
 
 EPF = Threshold("epf", max_increase=0.02)
-RUNS = Evidence("runs", 1, 1, 0.005, "assumed")
+RUNS = Evidence("runs", 3, 3, 0.005, "measured")
 PAIRS = Evidence("pairs", 17, 17, 0.01, "measured")
 EVIL = "x\x1b[31m|<b>`a`\n::error::% , :"
 
@@ -42,7 +43,6 @@ ALL = Judgement(
     ("current.json",),
     (REGRESSION, PASS, UNCLEAR, OTHER, INVALID),
     (Difference("seed", 0.0, 1.0),),
-    ("A note.",),
 )
 
 
@@ -57,7 +57,7 @@ def test_the_reasons_say_what_is_proved_and_what_to_do() -> None:
     assert "at least +2.40 %" in why(REGRESSION)[0] and "17 pairs" in why(REGRESSION)[0]
     assert "blocks.2 14.6 mJ -> 15.9 mJ" in why(REGRESSION)[1] and "new" in why(REGRESSION)[1]
     assert "3 runs" in why(PASS)[0]
-    assert "--against" in why(UNCLEAR)[-1] and "0.5 % is assumed" in why(UNCLEAR)[-1]
+    assert "--against" in why(UNCLEAR)[-1] and "0.50 %, measured" in why(UNCLEAR)[-2]
     assert why(OTHER) == [
         "device_name: A in the baseline, not told now.",
         "Measure both alike; or, where it is meant to differ: --ignore device_name.",
@@ -79,6 +79,42 @@ def test_an_unclear_verdict_says_how_much_more_it_takes(change: Change, advice: 
     assert advice in why(verdict)[-1]
 
 
+def test_one_run_is_told_why_it_decides_nothing() -> None:
+    one = Verdict(
+        EPF,
+        1,
+        "inconclusive",
+        baseline=0.2,
+        current=0.3,
+        change=Change(0.5, None, None),
+        evidence=Evidence("runs", 1, 3, None, "unknown"),
+    )
+    assert figures(one) == "200.0 mJ -> 300.0 mJ: +50.00 %, +2.00 % allowed"
+    bound, advice = why(one)
+    assert "one run says nothing about how far runs differ" in bound and "From 3 runs against 1." in bound
+    for way in ("several runs of each", "--run-spread", "--against"):
+        assert way in advice
+
+
+def test_what_advice_there_is_about_an_absolute_limit_fits_it() -> None:
+    limit = Threshold("epf", maximum=0.2)
+    change = Change(-0.05, -0.2, 0.09)
+    one = Verdict(limit, 1, "inconclusive", None, None, 0.19, change, Evidence("runs", 0, 1, 0.1, "assumed"))
+    assert "10.0 % is assumed" in why(one)[-1] and "--run-spread" in why(one)[-1]
+    several = replace(one, evidence=Evidence("runs", 0, 3, 0.1, "measured"))
+    assert why(several)[-1] == "About 26 runs would tell."
+    # Neither has a baseline, and --against knows no such limit.
+    assert not any("--against" in line or "--baseline" in line for line in (*why(one), *why(several)))
+
+
+@pytest.mark.parametrize(("metric", "advised"), [("epf", False), ("latency-p50", True)])
+def test_nobody_is_told_to_ignore_what_is_never_ignored(metric: str, advised: bool) -> None:
+    kind = (Difference("energy_kind", "measured", "modelled"), Difference("sensor", "nvml", "modelled"))
+    verdict = Verdict(Threshold(metric, max_increase=0.02), 1, "incomparable", differences=kind)
+    assert any("--ignore energy_kind" in line for line in why(verdict)) is advised
+    assert any("Measure both alike" in line for line in why(verdict))
+
+
 def test_the_terminal_shows_all_of_it_and_obeys_no_escapes(capsys: pytest.CaptureFixture[str]) -> None:
     show_judgement(ALL)
     out = capsys.readouterr().out
@@ -90,7 +126,6 @@ def test_the_terminal_shows_all_of_it_and_obeys_no_escapes(capsys: pytest.Captur
         "INVALID",
         "(modelled)",
         "ignored: seed",
-        "note: A note.",
     ):
         assert word in out
     assert "\x1b" not in out

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from perframe.profiler.result import Profile
+from perframe.profiler.result import PowerTrace, Profile
 from perframe.report.collect import Collected, Measured
 from perframe.report.perfetto import perfetto_trace
 
@@ -67,3 +67,30 @@ def test_control_characters_do_not_reach_the_trace(golden: Profile) -> None:
     model = replace(golden.model, name="a\x1b[31m\nb")
     trace = perfetto_trace([Measured(((Path("a.json"), replace(golden, model=model)),))])
     assert "\\u001b" not in trace and "\\\\x1b[31m b" in trace
+
+
+def test_other_conditions_are_in_the_names(golden: Profile) -> None:
+    other = replace(golden, identity={**golden.identity, "device_name": "Another"})
+    every = [Measured(((Path(f"{i}.json"), profile),)) for i, profile in enumerate((golden, other))]
+    events = json.loads(perfetto_trace(every))["traceEvents"]
+    names = [event["args"]["name"] for event in events if event["name"] == "process_name"]
+    assert (
+        len(names) == len(set(names))
+        and sum("device_name Another" in name for name in names) == len(names) / 2
+    )
+
+
+def test_readings_are_the_counter_where_they_were_kept(golden: Profile) -> None:
+    batch = golden.batches[0]
+    trace = PowerTrace((-20.0, -1.0, 0.5, 3.0), (40.0, 200.0, 210.0, 41.0))
+    energy = replace(batch.energy, trace=trace, idle_spans_s=((-21.0, -20.0), (2.5, 3.0)))
+    profile = replace(golden, batches=(replace(batch, energy=energy),))
+    events = json.loads(perfetto_trace([Measured(((Path("a.json"), profile),))]))["traceEvents"]
+    counters = [event for event in events if event["ph"] == "C"]
+    assert [event["args"]["W"] for event in counters] == [40.0, 200.0, 210.0, 41.0]
+    assert {event["name"] for event in counters} == {"power (modelled)"}
+    assert all(event.get("ts", 0.0) >= 0.0 for event in events)
+    first = next(event for event in events if event["name"] == "window 1")
+    since_s = 20.0 + batch.energy.windows[0].start_s
+    assert first["ts"] - counters[0]["ts"] == pytest.approx(1e6 * since_s, abs=1.0)
+    assert [event["dur"] for event in events if event["name"] == "at rest"] == [1e6, 0.5e6]

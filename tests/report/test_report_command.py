@@ -76,3 +76,46 @@ def test_a_table_of_accuracies_of_ones_own(
     html = tmp_path / "a.html"
     assert run(["report", str(grid), "--accuracy", str(tmp_path / "own.csv"), "-o", str(html)]) == 0
     assert "Accuracy: top-1, own.csv" in html.read_text()
+
+
+def test_the_trace_may_not_replace_the_report(
+    grid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "folder").mkdir()
+    same = (str(tmp_path / "a.html"), str(tmp_path / "folder" / ".." / "a.html"))
+    ended = run(["report", str(grid), "-o", same[0], "--perfetto", same[1]])
+    refused(capsys, 2, ended, "need a file each")
+    assert not Path(same[0]).exists()
+
+
+@pytest.mark.parametrize(
+    ("found", "instead", "words"),
+    [
+        ("perframe.profile/1", "perframe.profile/99", ("profile/99", "upgrade")),
+        ('"severity": "warning"', '"severity": "awful"', ('one of "info", "warning", "invalid"', '"awful"')),
+        ('"created"', "created", ("not a JSON document",)),
+    ],
+)
+def test_a_file_that_is_named_says_itself_what_is_wrong(
+    grid: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    found: str,
+    instead: str,
+    words: tuple[str, ...],
+) -> None:
+    text = (grid / "run-1" / "mobilenet_v1-E2GC-G8.json").read_text()
+    assert found in text
+    (tmp_path / "a.json").write_text(text.replace(found, instead, 1))
+    ended = run(["report", str(tmp_path / "a.json"), "-o", str(tmp_path / "a.html")])
+    refused(capsys, 5, ended, "a.json", *words)
+
+
+def test_accuracies_of_other_networks_are_told(
+    grid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own.csv").write_text("name,top1_percent\nmobilenet_v1-E2GC-G8,71\n<b>another</b>,70\n")
+    html = tmp_path / "a.html"
+    assert run(["report", str(grid), "--accuracy", str(tmp_path / "own.csv"), "-o", str(html)]) == 0
+    told = "own.csv gives accuracies of what is not among the networks: &lt;b&gt;another&lt;/b&gt;."
+    assert told in html.read_text()

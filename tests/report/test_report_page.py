@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from perframe.analysis.accuracy_table import published_table, read_accuracy
+from perframe.analysis.accuracy_table import AccuracyTable, published_table
 from perframe.profiler.result import Profile, Quality, write_profile
 from perframe.report.collect import Collected, Measured, collect
 from perframe.report.page import report_page
@@ -174,9 +174,8 @@ def test_without_energy_times_take_its_place(write_grid: WriteGrid, tmp_path: Pa
     assert "no power to show" in page
 
 
-def test_without_accuracies_the_page_says_what_to_give(grid: Path, tmp_path: Path) -> None:
-    (tmp_path / "own.csv").write_text("name,top1_percent\nanother,70\n")
-    page = report_page(collect([grid], read_accuracy(tmp_path / "own.csv")))
+def test_without_accuracies_the_page_says_what_to_give(grid: Path) -> None:
+    page = report_page(collect([grid], AccuracyTable("published elsewhere", {"another": 70.0})))
     assert "knows none of these networks" in page and "What accuracy costs" not in page
 
 
@@ -207,4 +206,36 @@ def test_several_conditions_are_told_apart(write_grid: WriteGrid, tmp_path: Path
     found = collect([tmp_path], TABLE)
     page = report_page(found)
     assert len(found.conditions) == 2 and len(found.answers) == 4
-    assert "(sensor_power_limit_w 200.0)" in page and "(sensor_power_limit_w 250.0)" in page
+    assert "(sensor_power_limit_w 200 W)" in page and "(sensor_power_limit_w 250 W)" in page
+    headings = re.findall(r'<article class="answer"><h3>(.*?)</h3>', page)
+    assert len(headings) == len(set(headings)) == 4
+
+
+def test_where_a_note_holds_is_counted(write_grid: WriteGrid, tmp_path: Path) -> None:
+    """Once per run and batch size, also where two sets of conditions share their names."""
+    note = Quality("some-note", "info", "Something.", "Do something.")
+
+    def noted(profile: Profile, created: str, but: int) -> Profile:
+        batches = tuple(
+            replace(batch, quality=(note, note) if batch.batch != but else ()) for batch in profile.batches
+        )
+        return replace(
+            profile, created=created, batches=batches, identity={**profile.identity, "cpus_online": created}
+        )
+
+    def where(but: int) -> str:
+        for day in (1, 2):
+            write_grid(
+                tmp_path / f"{but}-{day}",
+                runs=1,
+                edit=lambda one, day=day: noted(one, f"2026-01-0{day}", but),
+            )
+        page = report_page(collect([tmp_path / f"{but}-1", tmp_path / f"{but}-2"], TABLE))
+        row = re.search(r"<tr><th[^>]*>(?:(?!</tr>).)*some-note.*?</tr>", page, flags=re.DOTALL)
+        assert row is not None
+        return row[0]
+
+    assert "all 132 measurements" in where(but=0)
+    told = where(but=16)
+    assert "and 85 more" in told, "of 88, three are named"
+    assert "mobilenet_v1-E2GC-G1, Test GPU, onnxruntime, fp32 (cpus_online 2026-01-01), batch 1" in told
