@@ -50,6 +50,7 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/many_results.py
 	$(BIN)/python benchmarks/report_speed.py
 	$(BIN)/python benchmarks/sweep_time.py
+	$(BIN)/python benchmarks/beside_peers.py
 
 docs: .venv/installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

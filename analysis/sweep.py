@@ -98,7 +98,13 @@ def sweep_bounds_s(plan: SweepPlan, sensor: Sensor | None) -> tuple[float, float
     return times * least_s, times * longest_s
 
 
-def sweep(plan: SweepPlan, sensor: Sensor | None, folder: Path, progress: Progress = silent) -> Sweep:
+def sweep(
+    plan: SweepPlan,
+    sensor: Sensor | None,
+    folder: Path,
+    progress: Progress = silent,
+    wait_s: float = 600.0,
+) -> Sweep:
     """Measure what is not yet measured of `plan`, into `folder`/run-N/NAME.json.
 
     Every profile is written after each of its batch sizes, so that a run that ends in whatever way, kill -9 included,
@@ -109,10 +115,13 @@ def sweep(plan: SweepPlan, sensor: Sensor | None, folder: Path, progress: Progre
         sensor: Where joules come from.
         folder: Of the results; made if missing.
         progress: Told what is going on and how long it will take.
+        wait_s: How long to wait, each time, while another process measures on the device. A sweep of hours should not
+            end because somebody measures for a minute.
 
     Raises:
         UsageError: The folder holds a sweep of another plan, or see `check_sweep`.
-        UnavailableError: Device or library is not there, the disk is full, or another sweep writes to the folder.
+        UnavailableError: Device or library is not there, the disk is full, another sweep writes to the folder, or the
+            device stays in use.
     """
     check_sweep(plan)
     folder.mkdir(parents=True, exist_ok=True)
@@ -125,14 +134,17 @@ def sweep(plan: SweepPlan, sensor: Sensor | None, folder: Path, progress: Progre
         ) from error
     try:
         keep_plan(plan, folder)
-        return _Runner(plan, sensor, folder, progress).run()
+        return _Runner(plan, sensor, folder, progress, wait_s).run()
     finally:
         lock.release()
 
 
 class _Runner:
-    def __init__(self, plan: SweepPlan, sensor: Sensor | None, folder: Path, progress: Progress) -> None:
+    def __init__(
+        self, plan: SweepPlan, sensor: Sensor | None, folder: Path, progress: Progress, wait_s: float
+    ) -> None:
         self._plan, self._sensor, self._folder, self._progress = plan, sensor, folder, progress
+        self._wait_s = wait_s
         self._total = plan.runs * len(plan.configurations)
         self._done = self._measured = self._kept = 0
         self._started_s = time.monotonic()
@@ -188,7 +200,12 @@ class _Runner:
         told = self._told(configuration, run)
         try:
             result = profile(
-                engines, dataclasses.replace(plan, batches=missing), self._sensor, keep=keep, progress=told
+                engines,
+                dataclasses.replace(plan, batches=missing),
+                self._sensor,
+                keep=keep,
+                progress=told,
+                wait_s=self._wait_s,
             )
         finally:
             self._spent = sum(spent.values(), self._spent)

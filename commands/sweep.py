@@ -123,6 +123,13 @@ def _planned(ctx: click.Context, param: click.Parameter, value: Path | None) -> 
 @click.option("--classes", type=int, default=1000, show_default=True, help="Of untrained networks.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of weights, inputs and order.")
 @click.option("--allow-other-processes", is_flag=True, help="Measure although others use the device.")
+@click.option(
+    "--wait-s",
+    type=Finite(0.0),
+    default=600.0,
+    show_default=True,
+    help="How long to wait for a device that others measure on.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be measured and how long that takes.")
 @click.option("-o", "output", type=FILE, required=True, metavar="RESULTS/", help="Folder of the results.")
 @common
@@ -153,6 +160,7 @@ def command(
     classes: int,
     seed: int,
     allow_other_processes: bool,
+    wait_s: float,
     dry_run: bool,
     output: Path,
     as_json: bool,
@@ -211,7 +219,7 @@ def command(
         _show_plan(plan, source, as_json)
         return
     with progress_bar() as progress:
-        done = sweep(plan, source, output, progress)
+        done = sweep(plan, source, output, progress, wait_s)
     if as_json:
         print_json(
             {

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from perframe.analysis.sweep_plan import SweepPlan, grid, keep_plan, read_plan
 from perframe.cli import run
 from perframe.errors import UsageError
+from perframe.profiler.lock import device_lock
 from perframe.profiler.result import read_profile
 
 GRID = (
@@ -347,3 +349,15 @@ def test_a_plan_that_makes_no_sense_is_refused(runs: int) -> None:
         SweepPlan(grid(("mobilenet-v1",), (8,), ()), runs=runs)
     with pytest.raises(UsageError):
         SweepPlan(())
+
+
+def test_a_sweep_waits_for_a_device_that_others_measure_on(tmp_path: Path) -> None:
+    """It ends only where they do not let go of it; what it found so far is kept."""
+    with device_lock("cpu", 0.0):
+        assert sweep(tmp_path / "results", "--wait-s", "0") == 6
+    with ThreadPoolExecutor(1) as pool:
+        with device_lock("cpu", 0.0):
+            swept = pool.submit(sweep, tmp_path / "results", "--wait-s", "60")
+            with pytest.raises(TimeoutError):
+                swept.result(timeout=1.0)
+        assert swept.result() == 0
