@@ -77,10 +77,10 @@ def _automatic(watts_per_core: float, device: str) -> Sensor:
             _LOG.info("auto takes %s for %s", name, device)
             return sensor
         _LOG.info("auto passes over %s: %s", name, reason)
-        reasons.append(f"{name}: {reason}")
+        reasons.append(f"{name}: {reason.splitlines()[0]}")
     raise UnavailableError(
         f"No sensor covers {device}. {' '.join(reasons)}",
-        "Give --sensor replay:FILE for a recorded trace, or --sensor none to measure time only.",
+        "perframe doctor says what would mend that; --sensor none measures time only.",
     )
 
 

@@ -148,7 +148,8 @@ def require_true(batch: BatchResult, rel: float) -> None:
 def test_a_simulated_gpu_is_traced_from_rest_to_rest(fake: EngineArtifact) -> None:
     plan = replace(PLAN, batches=(1, 4), window_s=1.0, fps=50.0, layer_s=1.0)
     for batch in profile(fake, plan, simulated()).batches:
-        require_true(batch, rel=1e-3)
+        # A paced load switches between two points of the trace, whose moments are kept to a millisecond.
+        require_true(batch, rel=5e-3)
         # The pass over the layers, which comes later, is no part of it.
         assert traced(batch).time_s[-1] <= batch.energy.idle_spans_s[-1][1] + 1e-3
         assert max(traced(batch).power_w) > 200.0 and min(traced(batch).power_w) < 60.0

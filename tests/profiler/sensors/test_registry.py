@@ -70,7 +70,9 @@ def test_auto_takes_nvml_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_auto_has_no_modelled_fallback_for_a_gpu() -> None:
     with pytest.raises(UnavailableError, match="cuda:0") as caught:
         choose("auto", device="cuda:0")
-    assert "replay:FILE" in caught.value.hint and "none" in caught.value.hint
+    assert "doctor" in caught.value.hint and "none" in caught.value.hint
+    # What to do about each is for the hint and the doctor to say.
+    assert "nvml" in caught.value.message and "jetson" in caught.value.message
 
 
 def test_unknown_name_lists_the_known() -> None:
