@@ -58,13 +58,13 @@ def from_json(cls: type[T], document: object, where: str) -> T:
     """
     try:
         value: T = _reader(typing.cast(Any, cls))(document)
-    except _Unfit as unfit:
+    except _UnfitError as unfit:
         path = "$" + "".join(reversed(unfit.path))
         raise InputError(f"{where}: field {path}{unfit.problem}.", unfit.hint) from None
     return value
 
 
-class _Unfit(Exception):  # noqa: N818
+class _UnfitError(Exception):
     """A value is not what it should be. Its path grows while this rises, so that what fits costs nothing."""
 
     def __init__(self, problem: str, hint: str = "Was the file edited?") -> None:
@@ -80,7 +80,7 @@ _NAMES = {
 }  # fmt: skip
 
 
-def _other(expected: Any, value: object) -> _Unfit:
+def _other(expected: Any, value: object) -> _UnfitError:
     text = json.dumps(value, default=str)
     shown = text if len(text) <= 40 else f"{text[:37]}..."
     origin = typing.get_origin(expected)
@@ -88,7 +88,7 @@ def _other(expected: Any, value: object) -> _Unfit:
         name = f"one of {', '.join(map(json.dumps, typing.get_args(expected)))}"
     else:
         name = "an object" if dataclasses.is_dataclass(expected) else _NAMES[origin or expected]
-    return _Unfit(f": expected {name}, found {shown}")
+    return _UnfitError(f": expected {name}, found {shown}")
 
 
 @functools.lru_cache(maxsize=1024)
@@ -144,7 +144,7 @@ def _union_reader(kinds: tuple[Any, ...]) -> Read:
         for each in readers:
             try:
                 return each(value)
-            except _Unfit as unfit:
+            except _UnfitError as unfit:
                 failure = failure or unfit
         assert failure is not None, "a union has a member that is not None"
         raise failure
@@ -165,7 +165,7 @@ def _tuple_reader(expected: Any, kinds: tuple[Any, ...]) -> Read:
                 itertools.repeat(readers[0]) if repeated else readers, value, strict=False
             ):
                 found.append(each(member))
-        except _Unfit as unfit:
+        except _UnfitError as unfit:
             unfit.path.append(f"[{len(found)}]")
             raise
         return tuple(found)
@@ -183,7 +183,7 @@ def _mapping_reader(expected: Any, kind: Any) -> Read:
         for key, member in value.items():
             try:
                 found[key] = each(member)
-            except _Unfit as unfit:
+            except _UnfitError as unfit:
                 unfit.path.append(f".{key}")
                 raise
         return found
@@ -210,11 +210,11 @@ def _dataclass_reader(cls: Any) -> Read:
             if name in value:
                 try:
                     given[name] = each(value[name])
-                except _Unfit as unfit:
+                except _UnfitError as unfit:
                     unfit.path.append(f".{name}")
                     raise
             elif required:
-                raise _Unfit(f".{name} is missing", "Was the file cut off or edited?")
+                raise _UnfitError(f".{name} is missing", "Was the file cut off or edited?")
         return cls(**given)
 
     return read

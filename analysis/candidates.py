@@ -9,6 +9,7 @@ from perframe.analysis.means import pooled_means
 from perframe.analysis.results import Result
 from perframe.engines.base import ModelInfo
 from perframe.errors import InputError
+from perframe.profiler.identity import differing
 from perframe.profiler.stats import Estimate
 
 OWN = frozenset({"precision", "quantised", "input_shape", "seed"})
@@ -109,10 +110,9 @@ def _grouped(results: Sequence[Result]) -> Mapping[tuple[str, str | None], list[
 def _require_comparable(results: Sequence[Result]) -> None:
     first = results[0]
     for other in results[1:]:
-        keys = {*first.identity, *other.identity} - OWN
-        differing = sorted(key for key in keys if first.identity.get(key) != other.identity.get(key))
-        if differing:
+        unlike = sorted(key for key in differing(first.identity, other.identity) if key not in OWN)
+        if unlike:
             raise InputError(
-                f"{other.path}: measured under other conditions than {first.path.name}: {', '.join(differing)}.",
+                f"{other.path}: measured under other conditions than {first.path.name}: {', '.join(unlike)}.",
                 "Choose among results of one device, sensor and runtime: put the others into a folder of their own.",
             )

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from perframe.analysis.metrics import Metric
 from perframe.analysis.verdict import Difference, Moved
 from perframe.errors import UsageError
+from perframe.profiler.identity import differing
 from perframe.profiler.result import BatchResult, Profile, Quality
 from perframe.profiler.summary import by_module
 
@@ -52,10 +53,8 @@ def differences(
 
 
 def _between(one: Profile, other: Profile, batch: int, metric: Metric) -> Iterator[Difference]:
-    for key in dict.fromkeys((*one.identity, *other.identity)):
-        # What an older version did not record is as unknown as what a device did not tell.
-        if one.identity.get(key) != other.identity.get(key):
-            yield Difference(key, one.identity.get(key), other.identity.get(key))
+    for key in differing(one.identity, other.identity):
+        yield Difference(key, one.identity.get(key), other.identity.get(key))
     first, second = batch_of(one, batch), batch_of(other, batch)
     if first is None or second is None:
         return

@@ -19,7 +19,7 @@ from perframe.engines.registry import backend_named
 from perframe.errors import MeasurementError, UsageError
 from perframe.profiler.characterise import response_of
 from perframe.profiler.energy import open_meter
-from perframe.profiler.identity import identity
+from perframe.profiler.identity import differing, identity
 from perframe.profiler.lock import device_lock
 from perframe.profiler.plan import MeasurementPlan
 from perframe.profiler.sensors.base import Sensor
@@ -98,10 +98,8 @@ def interleave(
         {**identity(each, plan, sensor), INPUTS: inputs_sha256(inputs_of(each, plan.batches[0], plan.seed))}
         for each in (baseline, candidate)
     ]
-    known = {**keys[0], **keys[1]}
-    refuse_unknown(ignore, known)
-    differing = (key for key in known if keys[0].get(key) != keys[1].get(key))
-    found = [Difference(key, keys[0].get(key), keys[1].get(key)) for key in differing]
+    refuse_unknown(ignore, {**keys[0], **keys[1]})
+    found = [Difference(key, keys[0].get(key), keys[1].get(key)) for key in differing(*keys)]
     hindering = tuple(each for each in found if each.key not in ignore)
     ignored = tuple(each for each in found if each.key in ignore)
     # Until it is decided, nothing is.

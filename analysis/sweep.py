@@ -24,9 +24,10 @@ from perframe.errors import (
     UnavailableError,
 )
 from perframe.profiler.checks import require_valid
+from perframe.profiler.identity import differing
 from perframe.profiler.loop import bounds_s
 from perframe.profiler.plan import of_training
-from perframe.profiler.result import SCHEMA, BatchResult, Profile, Spent, read_profile, write_profile
+from perframe.profiler.result import SCHEMA, Profile, Spent, read_profile, write_profile
 from perframe.profiler.sensors.base import Sensor
 from perframe.profiler.session import knows_rest, profile
 from perframe.progress import Progress, silent
@@ -181,15 +182,16 @@ class _Runner:
         path.parent.mkdir(exist_ok=True)
         engines = self._engines(configuration)
         plan = self._plan.measurement
-        finished = [] if before is None else [each for each in before.batches if not _ended_early(each)]
+        finished = [] if before is None else [each for each in before.batches if not each.ended_early]
         missing = tuple(batch for batch in plan.batches if batch not in {each.batch for each in finished})
         spent: dict[int, Spent] = {}
 
         def keep(found: Profile) -> None:
             spent.update({each.batch: each.spent for each in found.batches if each.spent is not None})
             if before is not None and finished and before.identity != found.identity:
+                unlike = sorted(differing(before.identity, found.identity))
                 raise InputError(
-                    f"{path}: begun under other conditions: {', '.join(_differing(before, found))}.",
+                    f"{path}: begun under other conditions: {', '.join(unlike)}.",
                     "Remove it to measure this network again as a whole.",
                 )
             batches = (*finished, *found.batches)
@@ -299,12 +301,3 @@ def _is_damaged(path: Path) -> bool:
     except (ValueError, RecursionError):
         return True
     return isinstance(document, dict) and document.get("schema") == SCHEMA
-
-
-def _ended_early(batch: BatchResult) -> bool:
-    return any(quality.code == "ended-early" for quality in batch.quality)
-
-
-def _differing(before: Profile, now: Profile) -> list[str]:
-    keys = {**before.identity, **now.identity}
-    return sorted(key for key in keys if before.identity.get(key) != now.identity.get(key))

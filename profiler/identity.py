@@ -1,6 +1,7 @@
 """What must agree before two results may be compared: device and its settings, runtime, engine, inputs, sensor."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict
 
 from perframe.engines.base import EngineArtifact, ModelInfo
@@ -40,6 +41,14 @@ def identity(
         "energy_kind": sensor.kind if sensor else "absent",
         **{f"sensor_{key}": value for key, value in (sensor.details if sensor else {}).items()},
     }
+
+
+def differing(one: Mapping[str, str | float | None], other: Mapping[str, str | float | None]) -> list[str]:
+    """Return the names in which two identities differ, in their order.
+
+    What an older version did not record is as unknown as what a device did not tell.
+    """
+    return [key for key in {**one, **other} if one.get(key) != other.get(key)]
 
 
 def _compiled(artifact: EngineArtifact) -> dict[str, str | float | None]:

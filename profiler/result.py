@@ -471,6 +471,11 @@ class BatchResult:
     builds: tuple[Build, ...] = ()
     spent: Spent | None = None
 
+    @property
+    def ended_early(self) -> bool:
+        """Whether the sensor failed before all windows were measured."""
+        return any(each.code == "ended-early" for each in self.quality)
+
 
 @dataclass(frozen=True)
 class EngineInfo:

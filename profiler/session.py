@@ -189,7 +189,7 @@ class _Session:
         finished = [
             batch
             for batch, builds in self._results.items()
-            if len(builds) == len(self._engines[batch]) and not _ended_early(results[batch])
+            if len(builds) == len(self._engines[batch]) and not results[batch].ended_early
         ]
         return Profile(
             created=datetime.now(timezone.utc).isoformat(timespec="microseconds"),
@@ -234,10 +234,6 @@ def _shapes(artifact: EngineArtifact, batch: int) -> dict[str, tuple[int, ...]]:
 def knows_rest(sensor: Sensor | None) -> bool:
     """Tell whether a sensor sees the device at rest: what is computed from this process's own work does not."""
     return sensor is not None and (sensor.kind == "measured" or sensor.poll_interval_s is not None)
-
-
-def _ended_early(batch: BatchResult) -> bool:
-    return any(quality.code == "ended-early" for quality in batch.quality)
 
 
 def _engine_info(artifact: EngineArtifact) -> EngineInfo:
